@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harken.inference import load
+    from harken.inference.engines import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
-_HOMES = {"load": "harken.inference"}
+_HOMES = {"load": "harken.inference.engines"}
 
 
 def __getattr__(name: str) -> Any:

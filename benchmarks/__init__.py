@@ -1,0 +1,1 @@
+"""What stands behind every published number; `python -m benchmarks.run` measures, the docs show."""

@@ -1,0 +1,53 @@
+"""Floor 1: everything between a file of audio and the numbers a model takes.
+
+The names of `features`, `augment` and `synthesis` are looked up when they are first used, so that decoding a file
+does not pay for them.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from harken.audio.decode import decode_audio, decode_native, probe_audio
+from harken.audio.limits import AudioDecodeError, AudioInfo, DecodeLimits
+from harken.audio.quality import AudioQuality, measure_quality, peak_normalize
+from harken.audio.resample import resample
+from harken.audio.vad import SpeechDetector, VadConfig, VadState, detect_speech, detect_speech_batch
+
+_HOMES = {
+    "FeatureConfig": "features",
+    "FeatureExtractor": "features",
+    "AugmentConfig": "augment",
+    "NoiseConfig": "augment",
+    "PitchConfig": "augment",
+    "SpecAugmentConfig": "augment",
+    "SpeedConfig": "augment",
+    "VocalTractConfig": "augment",
+    "augment_features": "augment",
+    "augment_waveform": "augment",
+    "list_voices": "synthesis",
+    "synthesize": "synthesis",
+}
+__all__ = [
+    "AudioDecodeError",
+    "AudioInfo",
+    "AudioQuality",
+    "DecodeLimits",
+    "SpeechDetector",
+    "VadConfig",
+    "VadState",
+    "decode_audio",
+    "decode_native",
+    "detect_speech",
+    "detect_speech_batch",
+    "measure_quality",
+    "peak_normalize",
+    "probe_audio",
+    "resample",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"harken.audio.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'harken.audio' has no attribute {name!r}")

@@ -1,0 +1,21 @@
+"""Floor 3: engines that run model folders, decoding, transcription of many files."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "FORMATS": "formats",
+    "FileResult": "files",
+    "TorchEngineConfig": "torch_engine",
+    "TorchRecognizer": "torch_engine",
+    "load": "engines",
+    "render": "formats",
+    "transcribe_files": "files",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"harken.inference.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'harken.inference' has no attribute {name!r}")

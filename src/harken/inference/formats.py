@@ -1,0 +1,58 @@
+"""Transcripts as text, JSON, subtitles and tables."""
+
+import json
+from dataclasses import asdict
+
+from harken.core import InputError, Segment, Transcript
+
+FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+CUE_WORDS = 12
+CUE_S = 6.0
+
+
+def render(transcript: Transcript, style: str) -> str:
+    """A transcript in one of `FORMATS`, ending in a newline. Times are in seconds (tsv, json) or cue notation."""
+    if style not in FORMATS:
+        raise InputError(f"{style!r} is not a transcript format.", hint=f"Use one of {', '.join(FORMATS)}.")
+    if style == "txt":
+        return transcript.text + "\n"
+    if style == "json":
+        return json.dumps(transcript_json(transcript), ensure_ascii=False) + "\n"
+    cues = [cue for segment in transcript.segments for cue in _cues(segment)]
+    if style == "tsv":
+        rows = [f"{cue.start_s:.3f}\t{cue.end_s:.3f}\t{' '.join(cue.text.split())}" for cue in cues]
+        return "\n".join(["start_s\tend_s\ttext", *rows]) + "\n"
+    mark = "," if style == "srt" else "."
+    blocks = [
+        f"{number}\n{_clock(cue.start_s, mark)} --> {_clock(cue.end_s, mark)}\n{cue.text}\n"
+        for number, cue in enumerate(cues, start=1)
+    ]
+    return "\n".join(blocks) if style == "srt" else "\n".join(["WEBVTT\n", *blocks])
+
+
+def transcript_json(transcript: Transcript) -> dict[str, object]:
+    """A transcript as plain data, words included."""
+    return asdict(transcript)
+
+
+def _cues(segment: Segment) -> list[Segment]:
+    """A segment cut into pieces short enough to read as subtitles."""
+    cues: list[Segment] = []
+    start = 0
+    words = segment.words
+    for end in range(1, len(words) + 1):
+        full = end - start >= CUE_WORDS or words[end - 1].end_s - words[start].start_s >= CUE_S
+        if full or end == len(words):
+            piece = words[start:end]
+            text = " ".join(word.text for word in piece)
+            cues.append(Segment(text=text, start_s=piece[0].start_s, end_s=piece[-1].end_s, words=piece))
+            start = end
+    return cues or [segment]
+
+
+def _clock(seconds: float, mark: str) -> str:
+    milliseconds = round(seconds * 1000)
+    hours, rest = divmod(milliseconds, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    whole, rest = divmod(rest, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{mark}{rest:03d}"

@@ -1,0 +1,153 @@
+"""The torch engine: runs a model folder with PyTorch, on the CPU or a GPU.
+
+Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harken.audio.decode import DecodeLimits, decode_audio
+from harken.audio.features import FeatureConfig, FeatureExtractor
+from harken.core import Features, InputError, MissingPart, Strict, Tokenizer, Transcript, Waveform
+from harken.core.units import samples_to_seconds
+from harken.inference.greedy import collapse, transcript_of
+from harken.models.family import CtcModel
+from harken.models.folder import load_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchEngineConfig(Strict):
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
+    batch_s: float = 240.0  # seconds of audio, padding included, in one forward pass
+    longest_s: float = 1800.0  # seconds; a single piece of audio above this is refused
+
+    def __post_init__(self) -> None:
+        if self.batch_s <= 0:
+            raise ValueError(f"batch_s is {self.batch_s}; use seconds above 0")
+        if self.longest_s <= 0:
+            raise ValueError(f"longest_s is {self.longest_s}; use seconds above 0")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a setting names; `auto` is the first GPU, or else the CPU. Raises MissingPart for an absent one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise InputError(f"device is {name!r}.", hint="Use auto, cpu, cuda or cuda:N.") from err
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MissingPart(f"device is {name!r}, but PyTorch sees {torch.cuda.device_count()} GPUs.", hint="Use cpu.")
+    return device
+
+
+def pad_features(features: Sequence[Features], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Features of several utterances as one zero-padded (B, F, M) tensor, and their lengths (B,)."""
+    frames = [len(item) for item in features]
+    padded = np.zeros((len(features), max(frames), features[0].shape[1]), dtype=np.float32)
+    for row, item in zip(padded, features, strict=True):
+        row[: len(item)] = item
+    return torch.from_numpy(padded).to(device), torch.tensor(frames, device=device)
+
+
+def decode_scores(
+    scores_BTV: Tensor, frames_B: Tensor, tokenizer: Tokenizer, *, frame_s: float, durations_s: Sequence[float]
+) -> list[Transcript]:
+    """Greedy transcripts of a batch of model outputs."""
+    best = scores_BTV.log_softmax(-1).max(-1)
+    ids_BT, probabilities_BT = best.indices.cpu().numpy(), best.values.exp().cpu().numpy()
+    return [
+        transcript_of(collapse(ids[:n], probabilities[:n]), tokenizer, frame_s=frame_s, duration_s=duration_s)
+        for ids, probabilities, n, duration_s in zip(
+            ids_BT, probabilities_BT, frames_B.tolist(), durations_s, strict=True
+        )
+    ]
+
+
+class TorchRecognizer:
+    """A CTC model with greedy decoding: answers `core.Recognizer`."""
+
+    def __init__(
+        self,
+        *,
+        model: CtcModel,
+        features: FeatureConfig,
+        tokenizer: Tokenizer,
+        config: TorchEngineConfig | None = None,
+    ) -> None:
+        self.config = config or TorchEngineConfig()
+        self.device = pick_device(self.config.device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer
+        self.extractor = FeatureExtractor(features)
+        self._frame_s = model.subsampling * self.extractor.hop_s
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.extractor.config.sample_rate_hz
+
+    def transcribe(self, audio: Waveform | str | Path) -> Transcript:
+        """Transcript of a waveform (samples,) at `sample_rate_hz`, or of an audio file of any supported format.
+
+        Raises AudioDecodeError for a file that cannot be decoded, InputError for audio longer than the engine takes.
+        """
+        if isinstance(audio, str | Path):
+            limits = DecodeLimits(max_duration_s=self.config.longest_s)
+            audio = decode_audio(audio, sample_rate_hz=self.sample_rate_hz, limits=limits)
+        return self.transcribe_batch([audio])[0]
+
+    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        """Transcripts in the order given; batches are formed from waveforms of similar length."""
+        transcripts: dict[int, Transcript] = {}
+        for indices in self._batches([len(waveform) for waveform in waveforms]):
+            transcripts |= zip(indices, self._transcribe_together([waveforms[i] for i in indices]), strict=True)
+        return [transcripts[i] for i in range(len(waveforms))]
+
+    def _batches(self, samples: Sequence[int]) -> Iterator[list[int]]:
+        limit = self.config.batch_s * self.sample_rate_hz
+        batch: list[int] = []
+        for index in sorted(range(len(samples)), key=lambda i: -samples[i]):  # longest first: it sets the padding
+            if batch and samples[batch[0]] * (len(batch) + 1) > limit:
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
+
+    def _transcribe_together(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        durations_s = [samples_to_seconds(len(waveform), sample_rate_hz=self.sample_rate_hz) for waveform in waveforms]
+        if max(durations_s) > self.config.longest_s:
+            raise InputError(
+                f"Audio of {max(durations_s):.0f} s is longer than this engine takes at once ({self.config.longest_s:.0f} s).",
+                hint="Cut it into pieces, or raise longest_s.",
+            )
+        features = [self.extractor(waveform) for waveform in waveforms]
+        spoken = [i for i, item in enumerate(features) if len(item)]
+        transcripts = [Transcript(text="", duration_s=duration_s) for duration_s in durations_s]
+        if spoken:
+            features_BFM, frames_B = pad_features([features[i] for i in spoken], self.device)
+            with torch.inference_mode():
+                scores_BTV, lengths_B = self.model(features_BFM, frames_B)
+            decoded = decode_scores(
+                scores_BTV,
+                lengths_B,
+                self.tokenizer,
+                frame_s=self._frame_s,
+                durations_s=[durations_s[i] for i in spoken],
+            )
+            for i, transcript in zip(spoken, decoded, strict=True):
+                transcripts[i] = transcript
+        return transcripts
+
+
+def load_engine(folder: Path, *, config: TorchEngineConfig | None = None) -> TorchRecognizer:
+    """A recognizer for a model folder. Raises MissingPart or InputError as `load_model` does."""
+    loaded = load_model(folder)
+    return TorchRecognizer(
+        model=loaded.model, features=loaded.features, tokenizer=loaded.tokenizer, config=config
+    )

@@ -1,0 +1,24 @@
+"""Floor 2: acoustic models, their families found by name, and model folders."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "CtcModel": "family",
+    "LoadedModel": "folder",
+    "ModelDescription": "folder",
+    "ModelFamily": "family",
+    "count_parameters": "family",
+    "family_names": "family",
+    "find_family": "family",
+    "load_model": "folder",
+    "read_description": "folder",
+    "save_model": "folder",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"harken.models.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'harken.models' has no attribute {name!r}")

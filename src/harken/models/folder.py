@@ -1,0 +1,176 @@
+"""Model folders: everything needed to use a model, in one directory.
+
+    harken.json               family, settings, features, normaliser, languages, metrics, provenance
+    config.json               the model's settings under the name other tools look for
+    model.safetensors         weights
+    preprocessor_config.json  feature settings
+    vocab.json / tokenizer.json …   written by the tokenizer
+    README.md                 model card
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from harken.audio.features import FeatureConfig
+from harken.core import InputError, MissingPart, Tokenizer, dump_settings, parse_settings
+from harken.core.files import sha256_file, write_json, write_text
+from harken.models.card import model_card
+from harken.models.family import CtcModel, count_parameters, find_family
+from harken.text.tokenize import load_tokenizer
+
+FORMAT = 1
+DESCRIPTION = "harken.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """What harken.json says: identity and settings of a model, without its weights.
+
+    `normalizer` is the text profile the training labels went through; `metrics` the figures of its last evaluation;
+    `provenance` the run it came from and the hashes of what it was trained on.
+    """
+
+    family: str
+    settings: dict[str, Any]
+    features: dict[str, Any]
+    vocab_size: int
+    tokenizer: str
+    normalizer: str
+    parameters: int
+    languages: list[str] = field(default_factory=list)
+    sample_rate_hz: int = 16_000
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model folder in memory. `model` is in evaluation mode on the CPU."""
+
+    folder: Path
+    description: ModelDescription
+    model: CtcModel
+    features: FeatureConfig
+    tokenizer: Tokenizer
+
+
+def save_model(folder: Path, *, model: CtcModel, description: ModelDescription, tokenizer: Tokenizer) -> None:
+    """Write a model folder. harken.json is written last, so a folder that has one is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    tokenizer.save(folder)
+    write_json(folder / "config.json", config_json(description))
+    write_json(folder / "preprocessor_config.json", description.features)
+    write_weights(folder / WEIGHTS, model)
+    write_text(folder / "README.md", model_card(folder.resolve().parent.name, dump_settings(description)))
+    weights = {"weights_sha256": sha256_file(folder / WEIGHTS)}
+    write_json(folder / DESCRIPTION, dump_settings(description) | weights)
+
+
+def describe(
+    model: CtcModel, *, family: str, settings: Any, features: FeatureConfig, tokenizer: Tokenizer, **more: Any
+) -> ModelDescription:
+    """The description of a model in memory; `more` are further fields of ModelDescription."""
+    return ModelDescription(
+        family=family,
+        settings=dump_settings(settings),
+        features=dump_settings(features),
+        vocab_size=tokenizer.vocab_size,
+        tokenizer=type(tokenizer).__name__,
+        parameters=count_parameters(model),
+        sample_rate_hz=features.sample_rate_hz,
+        **more,
+    )
+
+
+def config_json(description: ModelDescription) -> dict[str, Any]:
+    """The content of config.json: flat, with `model_type`, as the Hugging Face tools expect of any model."""
+    return {
+        "model_type": f"harken-{description.family}",
+        "vocab_size": description.vocab_size,
+        "pad_token_id": 0,
+        **description.settings,
+    }
+
+
+def write_weights(path: Path, model: nn.Module) -> None:
+    """All parameters and buffers as safetensors, under a temporary name until complete."""
+    from safetensors.torch import save
+
+    from harken.core.files import replacing
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as file:
+        file.write(save(tensors, metadata={"format": "pt"}))
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """What harken.json in a model folder says.
+
+    Raises MissingPart when the folder is absent or is no model folder, InputError when its description is damaged or
+    of a newer format.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        what = "is not a model folder: it has no harken.json" if folder.is_dir() else "does not exist"
+        raise MissingPart(f"{folder} {what}.", hint="Give the model/ folder of a finished run.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise InputError(f"{path} is not valid JSON: {err}.", hint="Copy the model folder again.") from err
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise InputError(f"{path} has format {found!r}; this Harken reads {FORMAT}.", hint="Update Harken.")
+    data.pop("weights_sha256", None)
+    return parse_settings(ModelDescription, data, source=str(path))
+
+
+def load_model(folder: Path | str) -> LoadedModel:
+    """Read a model folder.
+
+    Raises MissingPart for an absent folder or file, InputError for weights that do not fit the description.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    source = str(folder / DESCRIPTION)
+    features = parse_settings(FeatureConfig, description.features, source=source)
+    tokenizer = load_tokenizer(folder)
+    family = find_family(description.family)
+    settings = family.parse(description.settings, source=source)
+    model = family.build(settings, features.dimensions, description.vocab_size)
+    load_weights(folder / WEIGHTS, model)
+    model.eval()
+    return LoadedModel(
+        folder=folder, description=description, model=model, features=features, tokenizer=tokenizer
+    )
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Fill `model` from a safetensors file. Raises InputError that names the tensors that are absent or do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise MissingPart(f"{path} does not exist.", hint="Copy the model folder again.")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as err:
+        raise InputError(f"{path} is not readable as safetensors: {err}.", hint="Copy the file again.") from err
+    expected = model.state_dict()
+    wrong = [
+        name
+        for name in sorted(expected.keys() | tensors.keys())
+        if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape
+    ]
+    if wrong:
+        raise InputError(
+            f"{path} does not fit its description: {len(wrong)} tensors differ, first {wrong[0]!r}.",
+            hint="harken.json and model.safetensors must come from the same run.",
+        )
+    model.load_state_dict(tensors)

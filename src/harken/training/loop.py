@@ -1,0 +1,306 @@
+"""The training loop: updates, evaluations, checkpoints, in an order that a kill cannot disturb.
+
+Everything an update does is a function of the recipe, the data and the update number, and of the weights and optimiser
+state before it. A run that was killed and resumed therefore ends with the same bits as one that was not.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harken.core import InputError, RunFailed
+from harken.training.checkpoint import CheckpointStore
+from harken.training.interrupt import StopFlag
+from harken.training.memory import MemoryWatch
+from harken.training.optimization import Schedule, set_rate
+from harken.training.progress import ProgressView, Standing
+from harken.training.recipe import TrainingConfig
+from harken.training.update import BucketBatch, Updater, UpdateResult
+from harken.training.validation import ValidationResult
+
+logger = logging.getLogger(__name__)
+
+
+class Interrupted(RunFailed):
+    """The user stopped the run; it can be resumed."""
+
+    exit_code = 130
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """Where a run stands; saved in every checkpoint. `update` is the number of updates done."""
+
+    update: int = 0
+    best_wer: float | None = None
+    best_update: int | None = None
+    last_wer: float | None = None
+    evaluations_without_improvement: int = 0
+    nonfinite_in_a_row: int = 0
+    skipped_updates: int = 0
+    stopped_early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """How often things happen, in updates, and how many there are."""
+
+    updates: int
+    updates_per_epoch: float
+    evaluate_every: int
+    checkpoint_every: int
+    log_every: int
+
+    @classmethod
+    def of(cls, config: TrainingConfig, *, updates_per_epoch: float) -> "Cadence":
+        """The cadence a recipe asks for, given how many updates its data make in an epoch."""
+        updates = config.updates or max(1, math.ceil((config.epochs or 0) * updates_per_epoch))
+        evaluate_every = min(config.evaluate_every or max(1, round(updates_per_epoch)), updates)
+        return cls(
+            updates=updates,
+            updates_per_epoch=updates_per_epoch,
+            evaluate_every=evaluate_every,
+            checkpoint_every=min(config.checkpoint_every or evaluate_every, updates),
+            log_every=config.log_every,
+        )
+
+    def epoch(self, update: int) -> float:
+        return update / self.updates_per_epoch
+
+    def evaluates(self, update: int) -> bool:
+        return update % self.evaluate_every == 0 or update == self.updates
+
+    def checkpoints(self, update: int) -> bool:
+        return self.evaluates(update) or update % self.checkpoint_every == 0
+
+
+@dataclass(kw_only=True)
+class _Window:
+    """Sums since the last logged line."""
+
+    since: float = field(default_factory=time.monotonic)
+    loss: float = 0.0
+    labels: int = 0
+    audio_s: float = 0.0
+    wait_s: float = 0.0
+
+
+class Trainer:
+    """Runs the updates of one run.
+
+    `batches(first, last)` yields, for each update in [first, last), its batches. `validate()` scores the model as it
+    stands. `log_metrics` and `log_event` write to the run folder and the sinks.
+    """
+
+    def __init__(
+        self,
+        *,
+        updater: Updater,
+        schedule: Schedule,
+        cadence: Cadence,
+        config: TrainingConfig,
+        batches: Callable[[int, int], Iterator[list[BucketBatch]]],
+        validate: Callable[[], ValidationResult],
+        store: CheckpointStore,
+        watch: MemoryWatch,
+        log_metrics: Callable[..., None],
+        log_event: Callable[..., None],
+        view: ProgressView,
+    ) -> None:
+        self.updater = updater
+        self.schedule = schedule
+        self.cadence = cadence
+        self.config = config
+        self.batches = batches
+        self.validate = validate
+        self.store = store
+        self.watch = watch
+        self.log_metrics = log_metrics
+        self.log_event = log_event
+        self.view = view
+        self.state = TrainingState()
+        self.audio_s = 0.0
+        self.wait_s = 0.0
+        self._window = _Window()
+        self._result: UpdateResult | None = None
+
+    def restore(self) -> int:
+        """Continue from the newest whole checkpoint; returns its update, 0 where there is none.
+
+        Raises InputError when checkpoints exist and none of them is whole.
+        """
+        checkpoint, damaged = self.store.load_newest()
+        for error in damaged:
+            self.log_event("checkpoint-damaged", error=str(error))
+        if checkpoint is None:
+            if damaged:
+                raise InputError(f"{self.store.folder}: every checkpoint is damaged.", hint="Start a new run.")
+            return 0
+        self.updater.model.load_state_dict(checkpoint.model)
+        self.updater.optimizer.load_state_dict(checkpoint.optimizer)
+        self.updater.load_state(checkpoint.state["updater"])
+        self.state = TrainingState(**checkpoint.state["training"])
+        return self.state.update
+
+    def fit(self, stop: StopFlag, *, keep_initial: bool = False) -> TrainingState:
+        """Train to the end of the cadence or to an early stop. The model is scored before the first update.
+
+        `keep_initial` makes that untouched model the one to beat, which a model that was trained before deserves.
+        Raises Interrupted when `stop` was set (a checkpoint has been written), RunFailed when memory, the disk or the
+        numbers give out.
+        """
+        if self.state.update == 0 and self.state.last_wer is None:
+            self._evaluate()
+            if keep_initial:
+                self.state.best_wer, self.state.best_update = self.state.last_wer, 0
+                self._checkpoint()
+        self.updater.model.train()
+        self._window = _Window()
+        updates = range(self.state.update, 0 if self.state.stopped_early else self.cadence.updates)
+        stream = self.batches(updates.start, updates.stop) if updates else iter(())
+        try:
+            for update in updates:
+                self._one_update(update, stream)
+                if self.state.stopped_early:
+                    break
+                if stop and self.state.update < self.cadence.updates:
+                    self._interrupt()
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+        return self.state
+
+    def _one_update(self, update: int, stream: Iterator[list[BucketBatch]]) -> None:
+        asked = time.monotonic()
+        batches = next(stream)
+        waited = time.monotonic() - asked
+        set_rate(self.updater.optimizer, self.schedule.rate(update))
+        result = self.updater.run(update, batches)
+        self._result = result
+        self.state.update = update + 1
+        self._account(result, waited)
+        if not result.applied:
+            self._skipped(result)
+        else:
+            self.state.nonfinite_in_a_row = 0
+        share = self.watch.check(self.state.update)
+        if self.state.update % self.cadence.log_every == 0 or self.state.update == self.cadence.updates:
+            self._log_line(share)
+        if self.cadence.evaluates(self.state.update):
+            self._evaluate()
+        if self.cadence.checkpoints(self.state.update):
+            self._checkpoint()
+
+    def _account(self, result: UpdateResult, waited: float) -> None:
+        window = self._window
+        if math.isfinite(result.loss):
+            window.loss += result.loss * result.labels
+            window.labels += result.labels
+        window.audio_s += result.audio_s
+        window.wait_s += waited
+        self.audio_s += result.audio_s
+        self.wait_s += waited
+        elapsed = max(1e-9, time.monotonic() - window.since)
+        self.view.show(
+            Standing(
+                update=self.state.update,
+                updates=self.cadence.updates,
+                epoch=self.cadence.epoch(self.state.update),
+                loss=window.loss / max(1, window.labels),
+                wer=self.state.last_wer,
+                speed=window.audio_s / elapsed,
+            )
+        )
+
+    def _skipped(self, result: UpdateResult) -> None:
+        self.state.nonfinite_in_a_row += 1
+        self.state.skipped_updates += 1
+        self.log_event(
+            "nonfinite-update-skipped",
+            step=self.state.update,
+            loss=repr(result.loss),
+            gradient_norm=repr(result.gradient_norm),
+            utterances=list(result.culprits),
+            in_a_row=self.state.nonfinite_in_a_row,
+        )
+        logger.warning(
+            "Update %d skipped: loss %s, gradient norm %s%s",
+            self.state.update,
+            result.loss,
+            result.gradient_norm,
+            f", utterances {', '.join(result.culprits[:5])}" if result.culprits else "",
+        )
+        if self.state.nonfinite_in_a_row >= self.config.max_nonfinite_updates:
+            raise RunFailed(
+                f"{self.state.nonfinite_in_a_row} updates in a row had a loss or gradient that is not finite, "
+                f"the last at update {self.state.update}.",
+                hint="Lower optimizer.learning_rate, look at the utterances in events.jsonl, or train in fp32.",
+            )
+
+    def _log_line(self, memory: float) -> None:
+        window, result = self._window, self._result
+        elapsed = max(1e-9, time.monotonic() - window.since)
+        numbers: dict[str, Any] = {
+            "learning_rate": self.schedule.rate(self.state.update - 1),
+            "audio_s_per_s": round(window.audio_s / elapsed, 2),
+            "data_wait_share": round(window.wait_s / elapsed, 4),
+            "memory_share": round(memory, 4),
+        }
+        if window.labels:
+            numbers["train_loss"] = window.loss / window.labels
+        if result is not None and math.isfinite(result.gradient_norm):
+            numbers["gradient_norm"] = result.gradient_norm
+        self.log_metrics(self.state.update, self.cadence.epoch(self.state.update), **numbers)
+        self._window = _Window()
+
+    def _evaluate(self) -> None:
+        started = time.monotonic()
+        result = self.validate()
+        state = self.state
+        numbers = {"val_wer": result.wer, "val_cer": result.cer}
+        if result.loss is not None and math.isfinite(result.loss):
+            numbers["val_loss"] = result.loss
+        self.log_metrics(state.update, self.cadence.epoch(state.update), **numbers)
+        state.last_wer = result.wer
+        if state.update > 0:
+            better = state.best_wer is None or result.wer < state.best_wer
+            if better:
+                state.best_wer, state.best_update = result.wer, state.update
+                state.evaluations_without_improvement = 0
+            else:
+                state.evaluations_without_improvement += 1
+                patience = self.config.patience
+                state.stopped_early = patience is not None and state.evaluations_without_improvement >= patience
+        mark = " (best)" if state.best_update == state.update else " (before training)" if state.update == 0 else ""
+        self.view.say(
+            f"update {state.update}: WER {100 * result.wer:.2f} %, CER {100 * result.cer:.2f} %"
+            + (f", loss {result.loss:.3f}" if result.loss is not None else "")
+            + mark
+        )
+        self._window.since += time.monotonic() - started
+
+    def _checkpoint(self) -> None:
+        started = time.monotonic()
+        state = {"training": asdict(self.state), "updater": self.updater.state()}
+        folder = self.store.save(
+            self.state.update,
+            model=self.updater.model.state_dict(),
+            optimizer=self.updater.optimizer.state_dict(),
+            state=state,
+        )
+        if self.state.best_update == self.state.update:
+            self.store.mark_best(self.state.update)
+        self.log_event("checkpoint", step=self.state.update, folder=folder.name)
+        self._window.since += time.monotonic() - started
+
+    def _interrupt(self) -> None:
+        if not self.cadence.checkpoints(self.state.update):
+            self._checkpoint()
+        raise Interrupted(
+            f"Stopped at update {self.state.update} of {self.cadence.updates}; a checkpoint is written.",
+            hint=f"Go on with: harken train --resume {self.store.folder.parent}",
+        )

@@ -1,0 +1,70 @@
+"""Watching memory while a run goes on."""
+
+import gc
+import logging
+from collections.abc import Callable
+
+import torch
+
+from harken.core.units import format_bytes
+
+logger = logging.getLogger(__name__)
+
+
+def memory_share(device: torch.device) -> tuple[float, float]:
+    """Bytes in use and bytes there are: of the GPU, or of this machine's memory for a CPU run.
+
+    GPU use is what PyTorch has reserved plus what other processes hold; on the CPU it is all memory that is not
+    available to a new allocation.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(total - free - reusable), float(total)
+    import psutil
+
+    machine = psutil.virtual_memory()
+    return float(machine.total - machine.available), float(machine.total)
+
+
+class MemoryWatch:
+    """Warns above one share of memory and acts above another, once per crossing.
+
+    Acting frees what can be had without losing anything: garbage, the GPU allocator's unused blocks, and what
+    `release` gives back (the audio cache). It never changes what is computed.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        warn_share: float,
+        act_share: float,
+        on_event: Callable[..., None],
+        release: Callable[[], None],
+        measure: Callable[[torch.device], tuple[float, float]] = memory_share,
+    ) -> None:
+        self.device = device
+        self.warn_share = warn_share
+        self.act_share = act_share
+        self._on_event = on_event
+        self._release = release
+        self._measure = measure
+        self._level = 0
+
+    def check(self, step: int) -> float:
+        """Share of memory in use after step `step`, having warned or acted where that is due."""
+        used, total = self._measure(self.device)
+        share = used / total
+        level = 2 if share >= self.act_share else 1 if share >= self.warn_share else 0
+        if level > self._level:
+            message = f"{format_bytes(used)} of {format_bytes(total)} memory in use ({share:.0%})"
+            self._on_event("memory-acted" if level == 2 else "memory-warning", step=step, share=round(share, 4))
+            logger.warning("%s at step %d%s", message, step, "; freeing caches" if level == 2 else "")
+            if level == 2:
+                self._release()
+                gc.collect()
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        self._level = level
+        return share

@@ -1,0 +1,223 @@
+"""Recipes: everything that decides a training run, as YAML and as checked values.
+
+Paths in a recipe are relative to the recipe's folder. Every default is the dataclass field's; the command line, YAML
+and the docs read it from here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harken.audio.augment import AugmentConfig
+from harken.audio.features import FeatureConfig
+from harken.core import InputError, Strict, apply_overrides, load_yaml, parse_settings
+from harken.text.normalize import profile_names
+from harken.text.tokenize import TokenizerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig(Strict):
+    train: str  # manifest
+    validation: str  # manifest
+    test: str | None = None  # manifest; the report is about it, or else about validation
+    normalizer: str = "basic"  # text profile for labels and for scoring
+    train_samples: int | None = None  # use at most this many utterances, drawn by the seed
+    validation_samples: int | None = None
+    min_duration_s: float = 0.1
+    max_duration_s: float = 60.0
+    check_audio: Literal["decode", "probe"] = "decode"  # before step 1: decode every file, or only read headers
+
+    def __post_init__(self) -> None:
+        if self.normalizer not in profile_names():
+            raise ValueError(f"normalizer is {self.normalizer!r}; use one of {', '.join(profile_names())}")
+        for name in ("train_samples", "validation_samples"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}; use 1 or more, or leave it out")
+        if not 0 <= self.min_duration_s < self.max_duration_s:
+            raise ValueError(
+                f"min_duration_s is {self.min_duration_s} and max_duration_s {self.max_duration_s}; "
+                "use 0 <= min_duration_s < max_duration_s"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig(Strict):
+    family: str = "conformer-ctc"
+    settings: dict[str, Any] = field(default_factory=dict)  # the family's own settings
+    initial: str | None = None  # model folder to start from; its tokenizer and features are used
+    label_smoothing: float = 0.0  # weight of the distance to uniform output
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; use a share from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchConfig(Strict):
+    """Batches hold utterances of similar duration. An update may take several batches (gradient accumulation)."""
+
+    update_s: float | None = None  # seconds of audio per update; None means 32 utterances of mean duration
+    update_samples: int | None = None  # the same in utterances, converted with the mean duration
+    batch_s: float | None = None  # seconds of audio per batch, padding included; None means one batch per update
+    max_batch_size: int = 64  # utterances
+    buckets: int = 30
+    short_first: bool = True  # the first epoch goes from short to long utterances
+
+    def __post_init__(self) -> None:
+        if self.update_s is not None and self.update_samples is not None:
+            raise ValueError("update_s and update_samples are both given; keep one")
+        for name in ("update_s", "update_samples", "batch_s", "max_batch_size", "buckets"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}; use a number above 0")
+
+    def target_s(self, mean_duration_s: float) -> float:
+        """Seconds of audio per update for a set of this mean duration."""
+        if self.update_s is not None:
+            return self.update_s
+        return (self.update_samples or 32) * mean_duration_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig(Strict):
+    name: Literal["adamw", "adafactor"] = "adamw"
+    learning_rate: float = 3e-4  # the peak, reached after warm-up
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    weight_decay: float = 0.01  # matrices only, not biases and normalisations
+    clip_norm: float = 1.0  # largest 2-norm of an update's gradient
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; use a rate above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas}; use two numbers from 0 to below 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}; use 0 or more")
+        if self.clip_norm <= 0:
+            raise ValueError(f"clip_norm is {self.clip_norm}; use a norm above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig(Strict):
+    """Linear warm-up, then a cosine to the final rate."""
+
+    warmup_share: float = 0.1  # of all updates
+    warmup_updates: int | None = None  # takes the place of the share
+    final_learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup_share < 1:
+            raise ValueError(f"warmup_share is {self.warmup_share}; use a share from 0 to below 1")
+        if self.warmup_updates is not None and self.warmup_updates < 0:
+            raise ValueError(f"warmup_updates is {self.warmup_updates}; use 0 or more")
+        if self.final_learning_rate < 0:
+            raise ValueError(f"final_learning_rate is {self.final_learning_rate}; use 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig(Strict):
+    epochs: float | None = None  # passes over the training set
+    updates: int | None = None  # takes the place of epochs
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: int | None = None  # CPU threads of PyTorch; None means every core
+    workers: int = 1  # threads that prepare batches
+    cache_gib: float | None = None  # bound of the audio cache; None takes half of the free memory, at most 10 GB
+    evaluate_every: int | None = None  # updates; None means after every epoch
+    checkpoint_every: int | None = None  # updates; None means at every evaluation
+    log_every: int = 10  # updates
+    keep_checkpoints: int = 3  # besides the best
+    patience: int | None = None  # evaluations without a better WER before stopping early
+    spec_augment_from_epoch: int = 0  # CTC leaves its plateau sooner without SpecAugment
+    max_nonfinite_updates: int = 10  # in a row, before the run gives up
+    oom_retries: int = 3  # per update
+    memory_warn_share: float = 0.90
+    memory_act_share: float = 0.95
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError("give one of epochs and updates")
+        for name in ("epochs", "updates", "threads", "evaluate_every", "checkpoint_every", "log_every", "patience"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}; use a number above 0")
+        for name in ("workers", "keep_checkpoints", "spec_augment_from_epoch", "oom_retries"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or more")
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints is {self.keep_checkpoints}; use 1 or more, the last one is needed")
+        if self.max_nonfinite_updates < 1:
+            raise ValueError(f"max_nonfinite_updates is {self.max_nonfinite_updates}; use 1 or more")
+        if not 0 < self.memory_warn_share <= self.memory_act_share <= 1:
+            raise ValueError(
+                f"memory_warn_share is {self.memory_warn_share} and memory_act_share {self.memory_act_share}; "
+                "use shares with 0 < warn <= act <= 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingConfig(Strict):
+    sinks: tuple[str, ...] = ()  # such as mlflow, tensorboard
+    experiment: str = "default"
+    tracking_uri: str | None = None  # an MLflow server or database; None is a file in Harken's home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Strict):
+    """The whole of a training run."""
+
+    name: str
+    data: DataConfig
+    training: TrainingConfig
+    seed: int = 42
+    features: FeatureConfig = field(default_factory=lambda: FeatureConfig(normalize="mean-scale"))
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augmentation: AugmentConfig | None = None
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or any(letter in self.name for letter in "/\\\0") or self.name.startswith("."):
+            raise ValueError(f"name is {self.name!r}; use a name that can be part of a file name")
+        warmup, updates = self.schedule.warmup_updates, self.training.updates
+        if warmup is not None and updates is not None and warmup >= updates:
+            raise ValueError(f"schedule.warmup_updates is {warmup}, but training.updates is {updates}; warm up for less")
+
+
+def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe from YAML with `key=value` overrides, its paths made absolute.
+
+    Raises InputError that names the file and every wrong setting.
+    """
+    path = Path(path)
+    recipe = parse_settings(Recipe, apply_overrides(load_yaml(path), overrides), source=str(path))
+    return with_absolute_paths(recipe, path.resolve().parent)
+
+
+def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with its relative paths taken from `folder`."""
+
+    def absolute(name: str | None) -> str | None:
+        return None if name is None else str(folder / name)
+
+    data = replace(
+        recipe.data,
+        train=str(folder / recipe.data.train),
+        validation=str(folder / recipe.data.validation),
+        test=absolute(recipe.data.test),
+    )
+    return replace(recipe, data=data, model=replace(recipe.model, initial=absolute(recipe.model.initial)))
+
+
+def check_warmup(warmup: int, updates: int) -> None:
+    """Refuse a warm-up that training would not outlast."""
+    if warmup >= updates:
+        raise InputError(
+            f"The warm-up takes {warmup} updates, but training has {updates}.",
+            hint="Lower schedule.warmup_updates, or train longer.",
+        )

@@ -1,0 +1,321 @@
+"""A training run from start to model folder: what `harken train` calls."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harken.core import InputError, MetricSink, dump_settings, load_yaml, parse_settings
+from harken.core.files import sha256_file, write_text
+from harken.models.family import count_parameters
+from harken.models.folder import describe, save_model
+from harken.text.normalize import profile_identity
+from harken.text.tokenize import load_tokenizer
+from harken.inference.torch_engine import pick_device
+from harken.tracking.run import RunFolder, read_metrics
+from harken.training.assembly import Assembler, DataParts, ModelParts, tokenizer_folder
+from harken.training.checkpoint import CheckpointStore
+from harken.training.interrupt import StopFlag, graceful_interrupt
+from harken.training.loop import Cadence, Interrupted, Trainer, TrainingState
+from harken.training.memory import MemoryWatch
+from harken.training.optimization import Schedule, build_optimizer
+from harken.training.picture import History, draw_history, history_of
+from harken.training.precision import choose_precision
+from harken.training.preparation import Rejection, count_reasons
+from harken.training.progress import ProgressView, SilentView
+from harken.training.recipe import Recipe
+from harken.training.update import Updater
+from harken.training.validation import validate
+
+logger = logging.getLogger(__name__)
+
+RECIPE = "recipe.yaml"
+EXAMPLES_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOutcome:
+    """What a finished run leaves. Error rates are fractions; `cpu_s` counts all threads, of this process's life."""
+
+    folder: Path
+    model_folder: Path
+    state: TrainingState
+    history: History
+    cpu_s: float
+    wall_s: float
+    data_wait_share: float
+    rejected: dict[str, int]
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    view: ProgressView | None = None,
+    sinks: Callable[[RunFolder, Recipe], Sequence[MetricSink]] | None = None,
+    provenance: Callable[[Recipe], dict[str, Any]] | None = None,
+) -> TrainingOutcome:
+    """Run a recipe in a new run folder.
+
+    Raises InputError for data or settings that cannot work, before the first update; Interrupted after Ctrl-C;
+    RunFailed when memory, disk or numbers give out. What was done by then can be resumed.
+    """
+    recipe = replace(recipe, training=replace(recipe.training, threads=recipe.training.threads or _cores()))
+    assembler = Assembler(recipe)  # a recipe that cannot work leaves no folder behind
+    settings = dump_settings(recipe)
+    run = RunFolder.create(folder, name=recipe.name, kind="training", settings=settings)
+    with run:
+        write_text(folder / RECIPE, _yaml(settings))
+        facts = provenance(recipe) if provenance else {}
+        run.update(provenance=facts | {"manifests": manifest_hashes(recipe)})
+        return _Life(run, recipe, assembler, view or SilentView()).live(sinks, resume=False)
+
+
+def resume(
+    folder: Path,
+    *,
+    view: ProgressView | None = None,
+    sinks: Callable[[RunFolder, Recipe], Sequence[MetricSink]] | None = None,
+) -> TrainingOutcome:
+    """Go on with the run in `folder` from its newest whole checkpoint.
+
+    Raises InputError when the folder is no run, when its manifests have changed, or when every checkpoint is damaged.
+    """
+    with RunFolder.open(folder) as run:
+        recipe = parse_settings(Recipe, load_yaml(folder / RECIPE), source=str(folder / RECIPE))
+        _require_same_manifests(recipe, run.record.get("provenance", {}).get("manifests"))
+        return _Life(run, recipe, Assembler(recipe), view or SilentView()).live(sinks, resume=True)
+
+
+def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
+    """Path and SHA-256 of every manifest the recipe reads."""
+    paths = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
+    hashes = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise InputError(f"data.{name} is {path}, which does not exist.", hint="Paths are relative to the recipe.")
+        hashes[name] = {"path": path, "sha256": sha256_file(Path(path))}
+    return hashes
+
+
+def _require_same_manifests(recipe: Recipe, recorded: Any) -> None:
+    if recorded is None:
+        return
+    now = manifest_hashes(recipe)
+    for name, was in recorded.items():
+        if now[name]["sha256"] != was["sha256"]:
+            raise InputError(
+                f"{was['path']} has changed since the run began.",
+                hint="Restore it, or start a new run: a resumed run has to see the same data.",
+            )
+
+
+class _Life:
+    """One process's share of a run, from opening the folder to closing it."""
+
+    def __init__(self, run: RunFolder, recipe: Recipe, assembler: Assembler, view: ProgressView) -> None:
+        self.run = run
+        self.recipe = recipe
+        self.assembler = assembler
+        self.view = view
+        self.sinks: Sequence[MetricSink] = ()
+        self.rejected: list[Rejection] = []
+
+    def live(
+        self, sinks: Callable[[RunFolder, Recipe], Sequence[MetricSink]] | None, *, resume: bool
+    ) -> TrainingOutcome:
+        with ExitStack() as stack:
+            stack.enter_context(self.run.capture_log())
+            stop = stack.enter_context(graceful_interrupt())
+            stack.enter_context(_numerics(self.recipe))
+            if sinks is not None:
+                self.sinks = sinks(self.run, self.recipe)
+            status = "failed"
+            try:
+                outcome = self._work(stop, resume=resume)
+                status = "finished"
+            except Interrupted as err:
+                status = "interrupted"
+                self.run.update(status="interrupted", error=str(err))
+                raise
+            except KeyboardInterrupt:
+                status = "interrupted"
+                raise
+            finally:
+                for sink in self.sinks:
+                    sink.finish(status)
+        return outcome
+
+    def _work(self, stop: StopFlag, *, resume: bool) -> TrainingOutcome:
+        started_s, started_cpu_s = time.monotonic(), time.process_time()
+        parts, data = self._prepare()
+        trainer = self._trainer(parts, data)
+        if resume:
+            step = trainer.restore()
+            self.run.resumed(step)
+            self.view.say(f"resumed at update {step} of {trainer.cadence.updates}")
+        state = trainer.fit(stop, keep_initial=parts.trained_before)
+        training_s = max(1e-9, time.monotonic() - started_s)
+        self._finish(parts, trainer)
+        history = history_of(read_metrics(self.run.path))
+        draw_history(history, self.run.path / "training.png", title=self.recipe.name)
+        for sink in self.sinks:
+            sink.artifact(self.run.path / "training.png")
+            sink.artifact(self.run.path / RECIPE)
+        outcome = TrainingOutcome(
+            folder=self.run.path,
+            model_folder=self.run.path / "model",
+            state=state,
+            history=history,
+            cpu_s=time.process_time() - started_cpu_s,
+            wall_s=time.monotonic() - started_s,
+            data_wait_share=trainer.wait_s / training_s,
+            rejected=count_reasons(self.rejected),
+        )
+        self.run.update(
+            result={
+                "updates": state.update,
+                "best_update": state.best_update,
+                "best_wer": state.best_wer,
+                "stopped_early": state.stopped_early,
+                "skipped_updates": state.skipped_updates,
+                "cpu_s": round(outcome.cpu_s, 2),
+                "wall_s": round(outcome.wall_s, 2),
+                "data_wait_share": round(outcome.data_wait_share, 4),
+            }
+        )
+        return outcome
+
+    def _prepare(self) -> tuple[ModelParts, DataParts]:
+        recipe, assembler = self.recipe, self.assembler
+        cache = assembler.cache()
+        # Validation first: it is read again at every evaluation, so it has the better claim to the cache.
+        validation = assembler.usable(
+            "validation", recipe.data.validation, samples=recipe.data.validation_samples, cache=cache
+        )
+        train_set = assembler.usable("training", recipe.data.train, samples=recipe.data.train_samples, cache=cache)
+        folder = tokenizer_folder(self.run.path)
+        saved = load_tokenizer(folder) if folder.is_dir() else None
+        parts = assembler.model(assembler.texts(train_set), saved)
+        if saved is None:
+            parts.tokenizer.save(folder)
+        data = assembler.data(train_set, validation, parts, cache)
+        self._report_rejections("train", data.train.rejected)
+        self._report_rejections("validation", data.validation.rejected)
+        self.rejected = [*data.train.rejected, *data.validation.rejected]
+        self.view.say(
+            f"{len(data.train.utterances)} utterances ({data.train.duration_s / 60:.1f} min) to train on, "
+            f"{len(data.validation.utterances)} ({data.validation.duration_s / 60:.1f} min) to validate with; "
+            f"{count_parameters(parts.model):,} parameters, {data.updates_per_epoch} updates per epoch"
+        )
+        return parts, data
+
+    def _trainer(self, parts: ModelParts, data: DataParts) -> Trainer:
+        recipe = self.recipe
+        device = pick_device(recipe.training.device)
+        precision = choose_precision(recipe.training.precision, device)
+        model = parts.model.to(device)
+        cadence = Cadence.of(recipe.training, updates_per_epoch=data.updates_per_epoch)
+        schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
+        updater = Updater(
+            model=model,
+            optimizer=build_optimizer(model, recipe.optimizer),
+            precision=precision,
+            seed=recipe.seed,
+            clip_norm=recipe.optimizer.clip_norm,
+            smoothing=recipe.model.label_smoothing,
+            oom_retries=recipe.training.oom_retries,
+            on_event=self.run.log_event,
+        )
+        watch = MemoryWatch(
+            device,
+            warn_share=recipe.training.memory_warn_share,
+            act_share=recipe.training.memory_act_share,
+            on_event=self.run.log_event,
+            release=lambda: data.cache.release() and None,
+        )
+        return Trainer(
+            updater=updater,
+            schedule=schedule,
+            cadence=cadence,
+            config=recipe.training,
+            batches=data.batches,
+            validate=lambda: validate(model, data.validation_set, tokenizer=parts.tokenizer, precision=precision),
+            store=CheckpointStore(self.run.path / "checkpoints", keep=recipe.training.keep_checkpoints),
+            watch=watch,
+            log_metrics=self._log_metrics,
+            log_event=self.run.log_event,
+            view=self.view,
+        )
+
+    def _log_metrics(self, step: int, epoch: float, **numbers: float) -> None:
+        self.run.log_metrics(step, epoch, **numbers)
+        for sink in self.sinks:
+            sink.log({"epoch": epoch, **numbers}, step)
+
+    def _report_rejections(self, name: str, rejected: Sequence[Rejection]) -> None:
+        """Every rejection into rejected-<name>.jsonl, the counts with some names into the events and the log."""
+        if not rejected:
+            return
+        lines = [json.dumps(dump_settings(item), ensure_ascii=False) + "\n" for item in rejected]
+        write_text(self.run.path / f"rejected-{name}.jsonl", "".join(lines))
+        for reason, count in count_reasons(rejected).items():
+            examples = [item.id for item in rejected if item.reason == reason][:EXAMPLES_NAMED]
+            self.run.log_event("rejected", set=name, reason=reason, count=count, examples=examples)
+            self.view.say(f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})")
+
+    def _finish(self, parts: ModelParts, trainer: Trainer) -> None:
+        """Write model/ from the checkpoint with the lowest validation WER."""
+        best = trainer.store.best()
+        if best is not None:
+            parts.model.load_state_dict(trainer.store.load(best).model)
+        state = trainer.state
+        description = describe(
+            parts.model,
+            family=parts.family,
+            settings=parts.settings,
+            features=parts.features,
+            tokenizer=parts.tokenizer,
+            normalizer=self.recipe.data.normalizer,
+            metrics={"validation": {"wer": state.best_wer}},
+            provenance={
+                "run": self.run.id,
+                "update": best or 0,
+                "normalizer_version": str(profile_identity(self.recipe.data.normalizer)["version"]),
+                **{f"{name}_sha256": item["sha256"] for name, item in manifest_hashes(self.recipe).items()},
+            },
+        )
+        save_model(self.run.path / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+
+
+@contextmanager
+def _numerics(recipe: Recipe) -> Iterator[None]:
+    """The process-wide switches a run needs, put back afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(recipe.training.threads or threads)
+    # CUDA's CTC backward has no deterministic form; there the switch warns and the rest stays reproducible.
+    torch.use_deterministic_algorithms(True, warn_only=pick_device(recipe.training.device).type == "cuda")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,219 @@
+"""One update of the weights: gradients over several batches, recovery from memory and number trouble.
+
+The update keeps its samples whatever happens. Out of memory: the batch that did not fit is halved and the whole update
+is computed again from zero, so every utterance counts once. A loss or gradient that is not finite: the update is
+skipped, and the utterances that caused it are named.
+"""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harken.core import RunFailed, derive_seed
+from harken.data.batch import Batch
+from harken.models.family import CtcModel
+from harken.training.loss import ctc_losses
+from harken.training.optimization import gradient_norm
+from harken.training.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+EventFunction = Callable[..., None]
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cufft_internal_error", "cublas_status_alloc_failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketBatch:
+    """A batch and the bucket it was drawn from."""
+
+    bucket: int
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """What an update did. `loss` is in nats per label; `culprits` are the utterances with a loss that is not finite."""
+
+    loss: float
+    gradient_norm: float
+    applied: bool
+    labels: int
+    audio_s: float
+    culprits: tuple[str, ...] = ()
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an exception means that an allocation failed, on a GPU or in the CPU's allocator."""
+    if isinstance(err, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _OUT_OF_MEMORY)
+
+
+def pieces(batch: Batch, limit: int | None) -> Iterator[Batch]:
+    """The batch cut into parts of at most `limit` utterances, each padded only as far as it needs."""
+    size = len(batch.ids)
+    step = size if limit is None else limit
+    for start in range(0, size, max(1, step)):
+        part = slice(start, start + step)
+        frames = batch.frames_B[part]
+        labels = batch.label_lengths_B[part]
+        share = len(frames) / size
+        yield Batch(
+            ids=batch.ids[part],
+            features_BFM=batch.features_BFM[part, : frames.max()],
+            frames_B=frames,
+            labels_BT=batch.labels_BT[part, : max(1, labels.max())],
+            label_lengths_B=labels,
+            duration_s=batch.duration_s * share,
+            padded_s=batch.padded_s * share,
+        )
+
+
+@dataclass(kw_only=True)
+class Updater:
+    """Applies updates to one model. `limits` maps a bucket to the utterances that fit at once, learnt from failures."""
+
+    model: CtcModel
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    seed: int
+    clip_norm: float = 1.0
+    smoothing: float = 0.0
+    oom_retries: int = 3
+    on_event: EventFunction
+    limits: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        device = self.precision.device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=self.precision.loss_scaling)
+        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
+
+    def run(self, update: int, batches: Sequence[BucketBatch]) -> UpdateResult:
+        """Update number `update` with all of `batches`.
+
+        Raises RunFailed when memory does not suffice after `oom_retries` halvings.
+        """
+        labels = sum(int(item.batch.label_lengths_B.sum()) for item in batches)
+        audio_s = sum(item.batch.duration_s for item in batches)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        loss, culprits = self._gradients_with_retries(update, batches, labels, buffers)
+        self.scaler.unscale_(self.optimizer)
+        norm = float(gradient_norm(self._parameters))
+        applied = not culprits and torch.isfinite(torch.tensor([loss, norm])).all().item() is True
+        if applied:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.clip_norm, torch.tensor(norm))
+            self.scaler.step(self.optimizer)
+        else:
+            self._restore(buffers)
+        self._update_scale(applied)
+        self.optimizer.zero_grad(set_to_none=True)
+        return UpdateResult(
+            loss=loss,
+            gradient_norm=norm,
+            applied=applied,
+            labels=labels,
+            audio_s=audio_s,
+            culprits=tuple(culprits),
+        )
+
+    def _gradients_with_retries(
+        self, update: int, batches: Sequence[BucketBatch], labels: int, buffers: list[Tensor]
+    ) -> tuple[float, list[str]]:
+        for attempt in range(self.oom_retries + 1):
+            torch.manual_seed(derive_seed(self.seed, "update", update))
+            try:
+                return self._gradients(batches, labels)
+            except _DidNotFit as err:
+                # Leaving the handler first would keep the failed graph alive through the traceback.
+                err.__cause__ = err.__context__ = None
+                failed = err
+            self.optimizer.zero_grad(set_to_none=True)
+            self._restore(buffers)
+            self._free_memory()
+            if attempt == self.oom_retries or failed.utterances == 1:
+                break
+            self.limits[failed.bucket] = max(1, failed.utterances // 2)
+            self.on_event(
+                "out-of-memory",
+                step=update,
+                bucket=failed.bucket,
+                utterances=failed.utterances,
+                next_utterances=self.limits[failed.bucket],
+                attempt=attempt + 1,
+                error=failed.reason,
+            )
+        raise RunFailed(
+            f"Update {update} does not fit in memory: {failed.utterances} utterances of bucket {failed.bucket} "
+            f"after {attempt} halvings ({failed.reason}).",
+            hint="Lower batches.batch_s or data.max_duration_s, or use a smaller model.",
+        )
+
+    def _gradients(self, batches: Sequence[BucketBatch], labels: int) -> tuple[float, list[str]]:
+        total = 0.0
+        culprits: list[str] = []
+        for item in batches:
+            for piece in pieces(item.batch, self.limits.get(item.bucket)):
+                try:
+                    losses_B = self._losses(piece)
+                    self.scaler.scale(losses_B.sum() / max(1, labels)).backward()  # type: ignore[no-untyped-call]
+                except (RuntimeError, MemoryError) as err:
+                    if not is_out_of_memory(err):
+                        raise
+                    raise _DidNotFit(item.bucket, len(piece.ids), str(err).splitlines()[0]) from None
+                values = losses_B.detach().cpu()
+                total += float(values.double().sum())
+                culprits += [name for name, ok in zip(piece.ids, values.isfinite().tolist(), strict=True) if not ok]
+        return total / max(1, labels), culprits
+
+    def _losses(self, piece: Batch) -> Tensor:
+        device = self.precision.device
+        features_BFM = torch.from_numpy(piece.features_BFM).to(device, non_blocking=True)
+        frames_B = torch.from_numpy(piece.frames_B).to(device)
+        with self.precision.autocast():
+            scores_BTV, lengths_B = self.model(features_BFM, frames_B)
+        return ctc_losses(
+            scores_BTV,
+            lengths_B,
+            torch.from_numpy(piece.labels_BT).to(device),
+            torch.from_numpy(piece.label_lengths_B).to(device),
+            smoothing=self.smoothing,
+        )
+
+    def _restore(self, buffers: list[Tensor]) -> None:
+        with torch.no_grad():
+            for buffer, saved in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(saved)
+
+    def _update_scale(self, applied: bool) -> None:
+        if not self.precision.loss_scaling:
+            return
+        # A loss that was not finite can leave finite gradients behind; the scale is lowered all the same.
+        self.scaler.update() if applied else self.scaler.update(self.scaler.get_scale() * 0.5)
+
+    def _free_memory(self) -> None:
+        gc.collect()
+        if self.precision.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def state(self) -> dict[str, Any]:
+        """What besides weights and optimiser decides later updates, as plain data."""
+        scaler = self.scaler.state_dict() if self.precision.loss_scaling else {}
+        return {"limits": {str(bucket): limit for bucket, limit in self.limits.items()}, "scaler": scaler}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.limits = {int(bucket): limit for bucket, limit in state["limits"].items()}
+        if self.precision.loss_scaling and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+
+class _DidNotFit(Exception):  # noqa: N818 - a signal between two methods of one class
+    def __init__(self, bucket: int, utterances: int, reason: str) -> None:
+        super().__init__(reason)
+        self.bucket = bucket
+        self.utterances = utterances
+        self.reason = reason
