@@ -11,7 +11,7 @@ from harken.audio.decode import decode_audio, decode_native, probe_audio
 from harken.audio.limits import AudioDecodeError, AudioInfo, DecodeLimits
 from harken.audio.quality import AudioQuality, measure_quality, peak_normalize
 from harken.audio.resample import resample
-from harken.audio.vad import SpeechDetector, VadConfig, VadState, detect_speech, detect_speech_batch
+from harken.audio.vad import SpeechDetector, VadConfig, VadState, detect_speech
 
 _HOMES = {
     "FeatureConfig": "features",
@@ -38,7 +38,6 @@ __all__ = [
     "decode_audio",
     "decode_native",
     "detect_speech",
-    "detect_speech_batch",
     "measure_quality",
     "peak_normalize",
     "probe_audio",

@@ -97,7 +97,7 @@ class VocalTractConfig(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecAugmentConfig(Strict):
-    """Masks over features (Park et al. 2019). The defaults are the paper's policy "LibriSpeech double", without warping.
+    """Masks over features (Park et al. 2019). The defaults are the paper's policy LibriSpeech double, less its warp.
 
     Each mask is uniform from 0 to its width. `time_share` is the paper's p: no time mask is wider than this share of
     the utterance.

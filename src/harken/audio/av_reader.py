@@ -14,7 +14,6 @@ from harken.core.units import format_duration
 if TYPE_CHECKING:
     from av import AudioFrame
     from av.audio.stream import AudioStream
-    from av.container import InputContainer
 
 Samples = npt.NDArray[np.float32]
 
@@ -51,8 +50,9 @@ class AvReader:
         self._source, self._container_kind = source, container
         name = _DEMUXER_NAMES.get(container.demuxer, container.demuxer)
         try:
-            self._container: InputContainer = av.open(
+            self._container = av.open(
                 source.open_file(),
+                mode="r",
                 format=container.demuxer,
                 # Tags in other encodings than the declared one must not stop decoding; Latin-1 takes every byte.
                 metadata_encoding="latin-1",
@@ -87,14 +87,15 @@ class AvReader:
 
     def _audio_stream(self) -> "AudioStream":
         if not self._container.streams.audio:
-            kinds = sorted({stream.type for stream in self._container.streams}) or ["nothing"]
+            kinds = sorted({str(stream.type) for stream in self._container.streams}) or ["nothing"]
             raise AudioDecodeError(
                 f"{self._source.name} has no audio track; it holds {', '.join(kinds)}.", hint="Export it with sound."
             )
         stream = self._container.streams.audio[0]
         if stream.codec_context is None:
             raise AudioDecodeError(
-                f"{self._source.name} holds audio of a codec that is not decoded here.", hint="Export it as WAV or FLAC."
+                f"{self._source.name} holds audio of a codec that is not decoded here.",
+                hint="Export it as WAV or FLAC.",
             )
         return stream
 

@@ -183,5 +183,7 @@ def _au_data(source: AudioSource, head: bytes) -> DataChunk:
             hint="Copy or export it again.",
         )
     offset, declared = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-    layout = _Layout(start=0, id_bytes=4, size_bytes=4, order="big", align=1, data_id=b"", unknown=frozenset({2**32 - 1}))
+    layout = _Layout(
+        start=0, id_bytes=4, size_bytes=4, order="big", align=1, data_id=b"", unknown=frozenset({2**32 - 1})
+    )
     return _data_chunk(source, layout, offset, declared, None)

@@ -137,9 +137,12 @@ class NemoFrontend:
         frames = self.frame_count(len(waveform))
         if frames == 0:
             return self._spectrum.energies(waveform, 0)
-        sharpened = waveform.copy()
-        sharpened[1:] -= self._preemphasis * waveform[:-1]
-        signal = _centred(sharpened, self._lead, self._spectrum.signal_samples(frames), self._pad_mode)
+        signal = _centred(
+            _preemphasized(waveform, self._preemphasis),
+            self._lead,
+            self._spectrum.signal_samples(frames),
+            self._pad_mode,
+        )
         energies = self._spectrum.energies(signal, frames)
         energies += _NEMO_GUARD
         return np.log(energies, out=energies)
@@ -183,11 +186,9 @@ class KaldiFrontend:
         return self.log_energies(self.signal(waveform, frames), frames)
 
     def signal(self, waveform: Waveform, frames: int) -> Waveform:
-        """The samples from the start of the first frame on, as many as the transform reads, without their mean."""
+        """The samples from the start of the first frame on, as many as the transform reads."""
         if frames == 0:
             return waveform[:0]
-        # Each frame loses its own mean, so the mean of all may go first; float32 then keeps its digits for the rest.
-        waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
         needed = self._spectrum.signal_samples(frames)
         lead = 0 if self._snip_edges else self._window // 2 - self._hop // 2
         return _centred(waveform, lead, needed, "symmetric")
@@ -196,9 +197,8 @@ class KaldiFrontend:
         """ln mel energies of `frames` frames of what `signal` gave."""
         if frames == 0:
             return self._spectrum.energies(signal, 0)
-        sharpened = signal.copy()
-        sharpened[1:] -= self._preemphasis * signal[:-1]
         means = self._spectrum.frame_sums(signal, frames) / np.float32(self._window)
+        sharpened = _preemphasized(signal, self._preemphasis)
         energies = self._spectrum.energies(sharpened, frames, subtract=(1 - self._preemphasis) * means)
         np.maximum(energies, _KALDI_FLOOR, out=energies)
         return np.log(energies, out=energies)
@@ -224,7 +224,7 @@ class MfccFrontend:
         basis[:, 0] = np.sqrt(1.0 / mels)
         if self._settings.lifter:
             basis *= 1.0 + 0.5 * self._settings.lifter * np.sin(np.pi * order / self._settings.lifter)
-        self._basis = basis.astype(np.float32)
+        self._basis = basis
 
     def frame_count(self, samples: int) -> int:
         return self._fbank.frame_count(samples)
@@ -232,10 +232,24 @@ class MfccFrontend:
     def __call__(self, waveform: Waveform) -> Features:
         frames = self.frame_count(len(waveform))
         signal = self._fbank.signal(waveform, frames)
-        cepstra = self._fbank.log_energies(signal, frames) @ self._basis
+        # In float64, whose rounding does not show in the result: equal frames give equal cepstra wherever they stand.
+        cepstra: Features = (self._fbank.log_energies(signal, frames) @ self._basis).astype(np.float32)
         if frames and self._settings.use_energy:
             cepstra[:, 0] = self._fbank.log_frame_energy(signal, frames, self._settings.energy_floor)
         return cepstra
+
+
+def _preemphasized(signal: Waveform, coefficient: np.float32) -> Waveform:
+    """x[n] - coefficient * x[n - 1], the first sample as it is.
+
+    Written as a difference plus a small share of the sample before: neighbours are alike, so their difference is
+    nearly exact, where the product would be rounded at the size of the loud low frequencies that are to be removed.
+    """
+    sharpened = np.empty_like(signal)
+    sharpened[:1] = signal[:1]
+    np.subtract(signal[1:], signal[:-1], out=sharpened[1:])
+    sharpened[1:] += (1 - coefficient) * signal[:-1]
+    return sharpened
 
 
 def _power_of_two(samples: int) -> int:

@@ -68,7 +68,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts:
-    """What a reader knows once a file is open. `frames` (samples per channel) is a claim, or None where none is made."""
+    """What a reader knows once a file is open. `frames` (samples per channel) is a claim, None where none is made."""
 
     sample_rate_hz: int
     channels: int

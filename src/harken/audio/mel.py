@@ -51,8 +51,9 @@ def kaldi_filters(*, mels: int, fft_samples: int, sample_rate_hz: int, low_hz: f
 
 def slaney_filters(*, mels: int, fft_samples: int, sample_rate_hz: int, low_hz: float, high_hz: float) -> Float32:
     """librosa's default filterbank: (bins, mels), triangles on the hertz axis, each of area 1 ("slaney" norm)."""
-    edges = mel_to_hz_slaney(np.linspace(float(hz_to_mel_slaney(low_hz)), float(hz_to_mel_slaney(high_hz)), mels + 2))
-    bin_hz = np.arange(fft_samples // 2 + 1) * (sample_rate_hz / fft_samples)
+    low, high = float(hz_to_mel_slaney(low_hz)), float(hz_to_mel_slaney(high_hz))
+    edges = mel_to_hz_slaney(np.linspace(low, high, mels + 2))
+    bin_hz = np.arange(fft_samples // 2 + 1, dtype=np.float64) * (sample_rate_hz / fft_samples)
     filters_BM = _triangles(bin_hz, edges) * (2.0 / (edges[2:] - edges[:-2]))
     return filters_BM.astype(np.float32)
 

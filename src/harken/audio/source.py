@@ -61,7 +61,7 @@ class AudioSource:
         if self._data is not None:
             return io.BytesIO(self._data)
         assert self.handle is not None
-        file = open(self.handle, "rb", closefd=False)
+        file = open(self.handle, "rb", closefd=False)  # noqa: SIM115 - the caller closes it
         file.seek(0)
         return file
 

@@ -8,7 +8,7 @@ workers, so a run that resumes there sees what it would have seen.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -153,7 +153,7 @@ class BatchLoader:
         """
         return self._make(step, threading.Event())
 
-    def iterate(self, start_step: int, stop_step: int) -> Iterator[Batch]:
+    def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         """Batches `start_step` to `stop_step` - 1, counted from the start of training.
 
         A worker's exception is raised here when its batch is due. Closing the iterator, dropping it, or an exception
@@ -163,11 +163,11 @@ class BatchLoader:
             raise ValueError(f"start_step is {start_step} and stop_step {stop_step}; use 0 <= start_step <= stop_step")
         return self._in_threads(start_step, stop_step) if self.workers else self._inline(start_step, stop_step)
 
-    def _inline(self, start_step: int, stop_step: int) -> Iterator[Batch]:
+    def _inline(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         for step in range(start_step, stop_step):
             yield self._timed(lambda step=step: self.load(step))  # type: ignore[misc]
 
-    def _in_threads(self, start_step: int, stop_step: int) -> Iterator[Batch]:
+    def _in_threads(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         stop = threading.Event()
         steps = iter(range(start_step, stop_step))
         waiting: deque[Future[Batch]] = deque()

@@ -20,6 +20,7 @@ Order = Literal["shuffled", "short-first-epoch"]
 
 _GRID_POINTS = 512  # candidate bucket edges
 _LEAST_BATCHES_PER_BUCKET = 4  # below that, buckets end in many small batches
+_LEAST_SHARE = 0.25  # of the mean bucket's duration, so that no bucket is a handful that always meets again
 _SORTED_UP_TO = 2048  # positions; above it a Feistel network is both cheaper and random enough
 _FEISTEL_ROUNDS = 12
 
@@ -274,7 +275,7 @@ def _effective(seconds: npt.NDArray[np.float64], quadratic_s: float | None) -> n
 
 
 def _least_padding_edges(sorted_s: npt.NDArray[np.float64], buckets: int) -> npt.NDArray[np.float64]:
-    """Upper edges that minimise the sum over utterances of (edge of its bucket - its duration).
+    """Upper edges that minimise the sum over utterances of (edge of its bucket - its duration), no bucket very small.
 
     Optimal one-dimensional segmentation by dynamic programming (the recurrence of Bellman's 1961 curve approximation
     and Fisher's 1958 grouping), over candidate edges that cut the total duration into equal parts. Equal-duration
@@ -286,7 +287,10 @@ def _least_padding_edges(sorted_s: npt.NDArray[np.float64], buckets: int) -> npt
     below = np.searchsorted(sorted_s, grid, side="right")
     # cost[i, j]: padded seconds of a bucket that ends at candidate j and follows one that ends at candidate i.
     cost = np.where(np.tri(grid.size, dtype=bool), np.inf, (below[None, :] - below[:, None]) * grid[None, :])
-    least = below * grid
+    held_s = total_s[below - 1]
+    fewest_s, forbidding = _LEAST_SHARE * total_s[-1] / buckets, 1e6 * total_s[-1]
+    cost += forbidding * (held_s[None, :] - held_s[:, None] < fewest_s)
+    least = below * grid + forbidding * (held_s < fewest_s)
     previous: list[npt.NDArray[np.int64]] = []
     for _ in range(min(buckets, grid.size) - 1):
         totals = least[:, None] + cost

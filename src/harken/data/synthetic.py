@@ -151,8 +151,8 @@ def _work() -> None:
 
 def _write(folder: Path, line: _Line) -> int:
     import soundfile
-    from harken.audio.resample import resample
 
+    from harken.audio.resample import resample
     from harken.audio.synthesis import synthesize
 
     spoken, rate_hz = synthesize(line.text, voice=line.voice, rate_wpm=line.rate_wpm, pitch=line.pitch)

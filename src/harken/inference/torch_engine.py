@@ -123,7 +123,7 @@ class TorchRecognizer:
         durations_s = [samples_to_seconds(len(waveform), sample_rate_hz=self.sample_rate_hz) for waveform in waveforms]
         if max(durations_s) > self.config.longest_s:
             raise InputError(
-                f"Audio of {max(durations_s):.0f} s is longer than this engine takes at once ({self.config.longest_s:.0f} s).",
+                f"Audio of {max(durations_s):.0f} s is longer than the {self.config.longest_s:.0f} s taken at once.",
                 hint="Cut it into pieces, or raise longest_s.",
             )
         features = [self.extractor(waveform) for waveform in waveforms]
@@ -148,6 +148,4 @@ class TorchRecognizer:
 def load_engine(folder: Path, *, config: TorchEngineConfig | None = None) -> TorchRecognizer:
     """A recognizer for a model folder. Raises MissingPart or InputError as `load_model` does."""
     loaded = load_model(folder)
-    return TorchRecognizer(
-        model=loaded.model, features=loaded.features, tokenizer=loaded.tokenizer, config=config
-    )
+    return TorchRecognizer(model=loaded.model, features=loaded.features, tokenizer=loaded.tokenizer, config=config)

@@ -15,7 +15,7 @@ def model_card(name: str, description: dict[str, Any]) -> str:
         "",
         f"# {name}",
         "",
-        f"A `{description['family']}` speech recogniser with {description['parameters']:,} parameters, trained with Harken.",
+        f"A `{description['family']}` speech recogniser with {description['parameters']:,} parameters.",
         "",
         "## Evaluation",
         "",

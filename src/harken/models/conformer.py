@@ -172,9 +172,7 @@ class ConformerLayer(nn.Module):
         self.feed_forward_out = FeedForward(settings)
         self.norm = nn.LayerNorm(settings.width)
 
-    def forward(
-        self, x_BTD: Tensor, mask_BT: Tensor, mask_B1TT: Tensor, cosine_TK: Tensor, sine_TK: Tensor
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor, mask_B1TT: Tensor, cosine_TK: Tensor, sine_TK: Tensor) -> Tensor:
         x_BTD = x_BTD + 0.5 * self.feed_forward_in(x_BTD)
         x_BTD = x_BTD + self.attention(x_BTD, mask_B1TT, cosine_TK, sine_TK)
         x_BTD = x_BTD + self.convolution(x_BTD, mask_BT)

@@ -1,11 +1,11 @@
 """Model folders: everything needed to use a model, in one directory.
 
-    harken.json               family, settings, features, normaliser, languages, metrics, provenance
-    config.json               the model's settings under the name other tools look for
-    model.safetensors         weights
-    preprocessor_config.json  feature settings
-    vocab.json / tokenizer.json …   written by the tokenizer
-    README.md                 model card
+harken.json               family, settings, features, normaliser, languages, metrics, provenance
+config.json               the model's settings under the name other tools look for
+model.safetensors         weights
+preprocessor_config.json  feature settings
+vocab.json / tokenizer.json …   written by the tokenizer
+README.md                 model card
 """
 
 import json
@@ -146,9 +146,7 @@ def load_model(folder: Path | str) -> LoadedModel:
     model = family.build(settings, features.dimensions, description.vocab_size)
     load_weights(folder / WEIGHTS, model)
     model.eval()
-    return LoadedModel(
-        folder=folder, description=description, model=model, features=features, tokenizer=tokenizer
-    )
+    return LoadedModel(folder=folder, description=description, model=model, features=features, tokenizer=tokenizer)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -3,6 +3,8 @@
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, D width.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +37,7 @@ class ConvolutionFrontEnd(nn.Module):
         super().__init__()
         sizes = [dimensions] + [width] * LAYERS
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, KERNEL, stride=STRIDE, padding=KERNEL // 2)
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            nn.Conv1d(before, after, KERNEL, stride=STRIDE, padding=KERNEL // 2) for before, after in pairwise(sizes)
         )
 
     def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,8 @@ class BidirectionalLayer(nn.Module):
         ahead, _ = self.ahead(normed)
         back, _ = self.back(reverse_frames(normed, frames_B))
         both: Tensor = torch.cat([ahead, reverse_frames(back, frames_B)], dim=2)
-        return x_BTD + self.dropout(both)
+        out: Tensor = x_BTD + self.dropout(both)
+        return out
 
 
 class RecurrentCtc(CtcModel):

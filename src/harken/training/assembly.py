@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,11 +13,11 @@ from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import InputError, Tokenizer, Utterance, Waveform, derive_seed
 from harken.data.cache import ArrayCache, default_cache_bytes
 from harken.data.loader import Augmentation, BatchLoader, UtteranceReader
-from harken.data.sampler import BucketSampler, plan_buckets
+from harken.data.sampler import BucketSampler, Order, plan_buckets
 from harken.models.family import CtcModel, find_family
 from harken.models.folder import load_model
-from harken.text.tokenize import train_tokenizer
 from harken.text.normalize import normalize
+from harken.text.tokenize import train_tokenizer
 from harken.training.preparation import (
     Rejection,
     Subset,
@@ -78,12 +78,12 @@ class DataParts:
                 places = [divmod(step, sampler.steps_per_epoch) for step in steps]
                 yield [BucketBatch(bucket=sampler.bucket(*place), batch=next(stream)) for place in places]
         finally:
-            stream.close()  # type: ignore[attr-defined]
+            stream.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Usable:
-    """Utterances of a manifest whose audio is in order, and the rejections so far."""
+class Usable:
+    """Utterances of a manifest that nothing speaks against so far, and those already rejected."""
 
     utterances: list[Utterance]
     rejected: list[Rejection]
@@ -103,6 +103,21 @@ class Assembler:
         self._loaded = load_model(initial) if initial is not None else None
         self.features = self._loaded.features if self._loaded else recipe.features
         self.extractor = FeatureExtractor(self.features)
+
+    def assemble(self, saved_tokenizer: Tokenizer | None) -> tuple[ModelParts, DataParts]:
+        """Everything a run needs; `saved_tokenizer` is the one it began with, on a resume.
+
+        Raises InputError where nothing usable is left or a setting does not fit the data.
+        """
+        config = self.recipe.data
+        validation = self.listed(config.validation, samples=config.validation_samples)
+        train = self.listed(config.train, samples=config.train_samples)
+        cache = self.cache(sum(u.duration_s for u in (*validation.utterances, *train.utterances)))
+        # Validation first: it is read again at every evaluation, so it has the better claim to the cache.
+        validation = self.readable("validation", config.validation, validation, cache=cache)
+        train = self.readable("training", config.train, train, cache=cache)
+        parts = self.model(self.texts(train), saved_tokenizer)
+        return parts, self.data(train, validation, parts, cache)
 
     def read_audio(self, utterance: Utterance) -> Waveform:
         """The utterance's audio at the features' rate."""
@@ -140,20 +155,24 @@ class Assembler:
             trained_before=False,
         )
 
-    def usable(self, name: str, path: str, *, samples: int | None, cache: ArrayCache) -> _Usable:
-        """The utterances of a manifest that can be used, all others rejected by name."""
+    def listed(self, path: str, *, samples: int | None) -> Usable:
+        """The utterances of a manifest that can be used as far as the manifest tells."""
+        kept, rejected = read_subset(path, samples=samples, config=self.recipe.data, seed=self.recipe.seed)
+        return Usable(utterances=kept, rejected=rejected)
+
+    def readable(self, name: str, path: str, listed: Usable, *, cache: ArrayCache) -> Usable:
+        """Those of them whose audio is in order, all others rejected by name."""
         config, workers = self.recipe.data, max(1, self.recipe.training.workers)
-        kept, rejected = read_subset(path, samples=samples, config=config, seed=self.recipe.seed)
         check: Callable[[Utterance], object] = header_check
         if config.check_audio == "decode":
             reader = UtteranceReader(self.extractor, self.read_audio, seed=self.recipe.seed, cache=cache)
             check = full_check(reader.waveform, sample_rate_hz=self.features.sample_rate_hz)
-        kept, unreadable = check_audio(kept, check, workers=workers)
-        rejected += unreadable
+        kept, unreadable = check_audio(listed.utterances, check, workers=workers)
+        rejected = [*listed.rejected, *unreadable]
         require_some(name, path, kept, rejected)
-        return _Usable(utterances=kept, rejected=rejected)
+        return Usable(utterances=kept, rejected=rejected)
 
-    def data(self, train: _Usable, validation: _Usable, parts: ModelParts, cache: ArrayCache) -> DataParts:
+    def data(self, train: Usable, validation: Usable, parts: ModelParts, cache: ArrayCache) -> DataParts:
         """Labels, sampler, loader and validation set."""
         recipe = self.recipe
         train_set = self._encode(train, parts, training=True)
@@ -169,7 +188,7 @@ class Assembler:
             batch_seconds=batch_s,
             max_batch_size=recipe.batches.max_batch_size,
         )
-        order = "short-first-epoch" if recipe.batches.short_first else "shuffled"
+        order: Order = "short-first-epoch" if recipe.batches.short_first else "shuffled"
         sampler = BucketSampler(durations_s, plan, seed=recipe.seed, order=order)
         reader = UtteranceReader(
             self.extractor,
@@ -201,12 +220,14 @@ class Assembler:
     def cache(self, duration_s: float) -> ArrayCache:
         """The audio cache, bounded by the recipe or by free memory and the size of the set."""
         gib = self.recipe.training.cache_gib
-        return ArrayCache(int(gib * GIB) if gib is not None else default_cache_bytes(duration_s))
+        if gib is not None:
+            return ArrayCache(int(gib * GIB))
+        return ArrayCache(default_cache_bytes(duration_s, sample_rate_hz=self.features.sample_rate_hz))
 
-    def texts(self, usable: _Usable) -> list[str]:
+    def texts(self, usable: Usable) -> list[str]:
         return [normalize(u.text or "", self.recipe.data.normalizer) for u in usable.utterances]
 
-    def _encode(self, usable: _Usable, parts: ModelParts, *, training: bool) -> Subset:
+    def _encode(self, usable: Usable, parts: ModelParts, *, training: bool) -> Subset:
         def output_frames(frames: int) -> int:
             return int(parts.model.output_frames(torch.tensor([frames]))[0])
 
@@ -225,7 +246,7 @@ class Assembler:
         if config is None:
             return Augmentation()
         if epoch < self.recipe.training.spec_augment_from_epoch:
-            config = without_spec_augment(config)
+            config = replace(config, spec_augment=None)
         rate = self.features.sample_rate_hz
         return Augmentation(
             waveform=(lambda x, generator: augment_waveform(x, config, sample_rate_hz=rate, generator=generator))
@@ -237,18 +258,12 @@ class Assembler:
 
 def changes_waveform(config: AugmentConfig | None) -> bool:
     """Whether an augmentation touches samples, so that features have to be computed anew in every epoch."""
-    return config is not None and any(part is not None for part in (config.speed, config.pitch, config.noise))
+    return config is not None and any((config.speed, config.pitch, config.noise))
 
 
 def fastest_speed(config: AugmentConfig | None) -> float:
     """The largest speed factor that augmentation can draw."""
     return max((1.0, *config.speed.factors)) if config is not None and config.speed is not None else 1.0
-
-
-def without_spec_augment(config: AugmentConfig) -> AugmentConfig:
-    from dataclasses import replace
-
-    return replace(config, spec_augment=None)
 
 
 def tokenizer_folder(run: Path) -> Path:

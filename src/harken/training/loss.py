@@ -3,6 +3,8 @@
 Shapes: B batch, T output frames, V vocab, L label positions.
 """
 
+from itertools import pairwise
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,4 +32,4 @@ def ctc_losses(
 
 def frames_needed(labels: list[int]) -> int:
     """Fewest output frames that can carry these labels: one each, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    return len(labels) + sum(a == b for a, b in pairwise(labels))

@@ -41,7 +41,7 @@ class MemoryWatch:
         warn_share: float,
         act_share: float,
         on_event: Callable[..., None],
-        release: Callable[[], None],
+        release: Callable[[], object],
         measure: Callable[[torch.device], tuple[float, float]] = memory_share,
     ) -> None:
         self.device = device

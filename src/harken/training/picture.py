@@ -74,7 +74,9 @@ def _draw_loss(axes: "Axes", history: History) -> None:
         axes.plot(*zip(*history.train, strict=True), color=TRAIN, linewidth=1.4, label="training")
     rows = [(row["step"], row["val_loss"]) for row in history.evaluations if row.get("val_loss") is not None]
     if rows:
-        axes.plot(*zip(*rows, strict=True), color=VALIDATION, linewidth=1.6, marker="o", markersize=3, label="validation")
+        axes.plot(
+            *zip(*rows, strict=True), color=VALIDATION, linewidth=1.6, marker="o", markersize=3, label="validation"
+        )
     values = [value for _, value in (*history.train, *rows) if value > 0]
     if values and max(values) > 20 * min(values):
         axes.set_yscale("log")

@@ -51,7 +51,9 @@ class Subset:
         return sum(u.duration_s for u in self.utterances)
 
 
-def read_subset(path: str, *, samples: int | None, config: DataConfig, seed: int) -> tuple[list[Utterance], list[Rejection]]:
+def read_subset(
+    path: str, *, samples: int | None, config: DataConfig, seed: int
+) -> tuple[list[Utterance], list[Rejection]]:
     """Utterances of a manifest that have a text and a usable length, at most `samples` of them, drawn by `seed`."""
     kept: list[Utterance] = []
     rejected: list[Rejection] = []
@@ -64,7 +66,9 @@ def read_subset(path: str, *, samples: int | None, config: DataConfig, seed: int
     if samples is not None and samples < len(kept):
         order = keyed_generator(seed, "samples").permutation(len(kept))
         chosen = set(order[:samples].tolist())
-        rejected += [Rejection(id=u.id, reason="beyond the sample limit") for i, u in enumerate(kept) if i not in chosen]
+        rejected += [
+            Rejection(id=u.id, reason="beyond the sample limit") for i, u in enumerate(kept) if i not in chosen
+        ]
         kept = [u for i, u in enumerate(kept) if i in chosen]
     return kept, rejected
 
@@ -199,5 +203,3 @@ def count_reasons(rejected: Iterable[Rejection]) -> dict[str, int]:
 
 def mean_duration_s(utterances: Sequence[Utterance]) -> float:
     return float(np.mean([u.duration_s for u in utterances]))
-
-

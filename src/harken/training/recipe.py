@@ -186,7 +186,9 @@ class Recipe(Strict):
             raise ValueError(f"name is {self.name!r}; use a name that can be part of a file name")
         warmup, updates = self.schedule.warmup_updates, self.training.updates
         if warmup is not None and updates is not None and warmup >= updates:
-            raise ValueError(f"schedule.warmup_updates is {warmup}, but training.updates is {updates}; warm up for less")
+            raise ValueError(
+                f"schedule.warmup_updates is {warmup}, but training.updates is {updates}; warm up for less"
+            )
 
 
 def load_recipe(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:

@@ -14,11 +14,11 @@ import torch
 
 from harken.core import InputError, MetricSink, dump_settings, load_yaml, parse_settings
 from harken.core.files import sha256_file, write_text
+from harken.inference.torch_engine import pick_device
 from harken.models.family import count_parameters
 from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
-from harken.inference.torch_engine import pick_device
 from harken.tracking.run import RunFolder, read_metrics
 from harken.training.assembly import Assembler, DataParts, ModelParts, tokenizer_folder
 from harken.training.checkpoint import CheckpointStore
@@ -92,6 +92,36 @@ def resume(
         recipe = parse_settings(Recipe, load_yaml(folder / RECIPE), source=str(folder / RECIPE))
         _require_same_manifests(recipe, run.record.get("provenance", {}).get("manifests"))
         return _Life(run, recipe, Assembler(recipe), view or SilentView()).live(sinks, resume=True)
+
+
+def plan_run(recipe: Recipe) -> dict[str, Any]:
+    """What a run of this recipe would do, everything checked that can be without training. Writes nothing."""
+    parts, data = Assembler(recipe).assemble(None)
+    cadence = Cadence.of(recipe.training, updates_per_epoch=data.updates_per_epoch)
+    schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
+    device = pick_device(recipe.training.device)
+    return {
+        "train_utterances": len(data.train.utterances),
+        "train_s": round(data.train.duration_s, 1),
+        "validation_utterances": len(data.validation.utterances),
+        "validation_s": round(data.validation.duration_s, 1),
+        "rejected": count_reasons([*data.train.rejected, *data.validation.rejected]),
+        "family": parts.family,
+        "parameters": count_parameters(parts.model),
+        "output_units": parts.tokenizer.vocab_size,
+        "device": str(device),
+        "precision": choose_precision(recipe.training.precision, device).name,
+        "updates": cadence.updates,
+        "updates_per_epoch": data.updates_per_epoch,
+        "batches_per_update": data.accumulate,
+        "warmup_updates": schedule.warmup,
+        "evaluate_every": cadence.evaluate_every,
+        "buckets": [
+            {"upper_edge_s": edge, "batch_size": size}
+            for edge, size in zip(data.sampler.plan.edges_s, data.sampler.plan.batch_sizes, strict=True)
+        ],
+        "padding_share": round(data.sampler.padding_share(), 4),
+    }
 
 
 def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
@@ -196,19 +226,11 @@ class _Life:
         return outcome
 
     def _prepare(self) -> tuple[ModelParts, DataParts]:
-        recipe, assembler = self.recipe, self.assembler
-        cache = assembler.cache()
-        # Validation first: it is read again at every evaluation, so it has the better claim to the cache.
-        validation = assembler.usable(
-            "validation", recipe.data.validation, samples=recipe.data.validation_samples, cache=cache
-        )
-        train_set = assembler.usable("training", recipe.data.train, samples=recipe.data.train_samples, cache=cache)
         folder = tokenizer_folder(self.run.path)
         saved = load_tokenizer(folder) if folder.is_dir() else None
-        parts = assembler.model(assembler.texts(train_set), saved)
+        parts, data = self.assembler.assemble(saved)
         if saved is None:
             parts.tokenizer.save(folder)
-        data = assembler.data(train_set, validation, parts, cache)
         self._report_rejections("train", data.train.rejected)
         self._report_rejections("validation", data.validation.rejected)
         self.rejected = [*data.train.rejected, *data.validation.rejected]
@@ -241,7 +263,7 @@ class _Life:
             warn_share=recipe.training.memory_warn_share,
             act_share=recipe.training.memory_act_share,
             on_event=self.run.log_event,
-            release=lambda: data.cache.release() and None,
+            release=data.cache.release,
         )
         return Trainer(
             updater=updater,
@@ -271,7 +293,9 @@ class _Life:
         for reason, count in count_reasons(rejected).items():
             examples = [item.id for item in rejected if item.reason == reason][:EXAMPLES_NAMED]
             self.run.log_event("rejected", set=name, reason=reason, count=count, examples=examples)
-            self.view.say(f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})")
+            self.view.say(
+                f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})"
+            )
 
     def _finish(self, parts: ModelParts, trainer: Trainer) -> None:
         """Write model/ from the checkpoint with the lowest validation WER."""

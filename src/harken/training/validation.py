@@ -90,9 +90,7 @@ def validate(
             features_BFM, frames_B = pad_features([item.features for item in batch], precision.device)
             with torch.inference_mode(), precision.autocast():
                 scores_BTV, lengths_B = model(features_BFM, frames_B)
-            transcripts = decode_scores(
-                scores_BTV, lengths_B, tokenizer, frame_s=0.0, durations_s=[0.0] * len(batch)
-            )
+            transcripts = decode_scores(scores_BTV, lengths_B, tokenizer, frame_s=0.0, durations_s=[0.0] * len(batch))
             hypotheses |= {item.id: t.text for item, t in zip(batch, transcripts, strict=True)}
             batch_loss, batch_labels = _labelled_loss(scores_BTV, lengths_B, batch)
             loss, labels = loss + batch_loss, labels + batch_labels

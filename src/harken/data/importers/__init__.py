@@ -42,7 +42,9 @@ def import_corpus(kind: str, source: str | Path, **options: Any) -> ImportResult
     rejected: list[Rejection] = []
 
     def reject(item: str, reason: str) -> None:
-        rejected.append(Rejection(item=item, reason=reason))
+        # Names of files may hold bytes that are no text; shown as escapes, they can be printed and saved.
+        shown, why = (text.encode("utf-8", "backslashreplace").decode() for text in (item, reason))
+        rejected.append(Rejection(item=shown, reason=why))
 
     _check_options(kind, importer, options)
     # Links stay as the user wrote them; a hub id (owner/name) is no path and stays whole.

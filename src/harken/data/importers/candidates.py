@@ -87,6 +87,22 @@ def files_below(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
     return sorted(found)
 
 
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line without its end) of a UTF-8 file, line by line; only a line feed ends a line.
+
+    Raises InputError, naming the file and the line, for other encodings and a file that cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                text = raw.decode()
+                yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except UnicodeDecodeError as err:
+        raise InputError(f"{path}, line {number}: not UTF-8 text.", hint="Save the file as UTF-8.") from err
+    except OSError as err:
+        raise InputError(f"{path} cannot be read: {err.strerror or err}.") from err
+
+
 def need_folder(source: Path, kind: str) -> None:
     """Raise InputError unless `source` is a folder."""
     if not source.exists():
@@ -105,9 +121,9 @@ def _usable_duration(candidate: Candidate) -> float | str:
     """Seconds of audio the candidate has, or why it cannot be used."""
     from harken.audio.decode import probe_audio
 
-    if not candidate.audio.is_file():
-        return f"{candidate.audio} is {'a folder' if candidate.audio.is_dir() else 'missing'}"
     try:
+        if not candidate.audio.is_file():
+            return f"{candidate.audio} is {'a folder' if candidate.audio.is_dir() else 'missing'}"
         file_s = probe_audio(candidate.audio).duration_s
     except HarkenError as err:
         return err.message
@@ -127,6 +143,12 @@ def _usable_duration(candidate: Candidate) -> float | str:
 
 
 def _utterance(candidate: Candidate, duration_s: float) -> Utterance:
+    """Raises ValueError where the candidate cannot be an utterance."""
+    for text in (candidate.id, str(candidate.audio)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as err:  # Python keeps such bytes of a file name as half surrogate pairs
+            raise ValueError("its name is not UTF-8, which a manifest has to be; rename the file") from err
     return Utterance(
         id=candidate.id,
         audio=str(candidate.audio),

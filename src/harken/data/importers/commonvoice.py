@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harken.core import InputError, RejectFunction, Utterance
-from harken.data.importers.candidates import Candidate, comma_separated, measure_candidates, need_folder
+from harken.data.importers.candidates import Candidate, comma_separated, measure_candidates, need_folder, text_lines
 
 DEFAULT_SPLITS = ("train", "dev", "test")
 _TAG_COLUMNS = ("age", "gender", "accents", "accent", "variant", "sentence_domain")
@@ -89,18 +89,18 @@ def _rows(table: Path) -> Iterator[tuple[str, dict[str, str], str]]:
 
     Common Voice does not quote: a sentence with one quotation mark would swallow lines in a CSV reader.
     """
-    with open(table, encoding="utf-8-sig", newline="\n") as file:
-        header = file.readline().rstrip("\r\n").split("\t")
-        missing = [name for name in ("path", "sentence") if name not in header]
-        if missing:
-            raise InputError(f"{table} has no column {missing[0]!r}.", hint=f"Its columns: {', '.join(header)}.")
-        for number, line in enumerate(file, 2):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""]:
-                continue
-            wrong = len(cells) != len(header)
-            problem = f"the row has {len(cells)} columns, the header {len(header)}" if wrong else ""
-            yield f"{table.name}:{number}", dict(zip(header, cells, strict=False)), problem
+    lines = text_lines(table)
+    header = next(lines, (1, ""))[1].split("\t")
+    missing = [name for name in ("path", "sentence") if name not in header]
+    if missing:
+        raise InputError(f"{table} has no column {missing[0]!r}.", hint=f"Its columns: {', '.join(header)}.")
+    for number, line in lines:
+        cells = line.split("\t")
+        if cells == [""]:
+            continue
+        wrong = len(cells) != len(header)
+        problem = f"the row has {len(cells)} columns, the header {len(header)}" if wrong else ""
+        yield f"{table.name}:{number}", dict(zip(header, cells, strict=False)), problem
 
 
 def _durations(source: Path) -> dict[str, float]:
@@ -108,6 +108,5 @@ def _durations(source: Path) -> dict[str, float]:
     table = source / "clip_durations.tsv"
     if not table.is_file():
         return {}
-    with open(table, encoding="utf-8-sig", newline="\n") as file:
-        pairs = [line.rstrip("\r\n").split("\t") for line in file]
+    pairs = [line.split("\t") for _, line in text_lines(table)]
     return {pair[0]: float(pair[1]) / 1000 for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

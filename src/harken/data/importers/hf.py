@@ -12,7 +12,7 @@ from typing import Any
 
 from harken.core import InputError, MissingPart, RejectFunction, RunFailed, Utterance
 from harken.core.files import replacing
-from harken.data.importers.candidates import Candidate, comma_separated, measure_candidates
+from harken.data.importers.candidates import AUDIO_SUFFIXES, Candidate, comma_separated, measure_candidates
 
 TEXT_COLUMNS = ("text", "transcription", "transcript", "sentence", "normalized_text", "english_transcription")
 SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
@@ -70,14 +70,13 @@ def import_hf(
             }
             for index, row in enumerate(_plain_rows(dataset, audio)):
                 item = f"{split}[{index}]"
-                text = row.get(names["text"])
+                if names["text"] and row[names["text"]] is None:
+                    reject(item, f"the column {names['text']!r} is empty")
+                    continue
                 try:
                     path = _audio_path(row[audio], out, split, index)
                 except _NoAudioError as err:
                     reject(item, str(err))
-                    continue
-                if text is None and names["text"]:
-                    reject(item, f"the column {names['text']!r} is empty")
                     continue
                 yield _candidate(item, split, index, row, names, audio, path)
 
@@ -144,7 +143,7 @@ def _suffix(name: str | None, content: bytes) -> str:
         if content.startswith(magic):
             return suffix
     suffix = PurePosixPath(name or "").suffix.lower()
-    return suffix if re.fullmatch(r"\.[a-z0-9]{2,5}", suffix) else ".bin"
+    return suffix if suffix in AUDIO_SUFFIXES else ".bin"
 
 
 def _file_name(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harken.core import InputError, RejectFunction, Utterance
-from harken.data.importers.candidates import Candidate, measure_candidates, need_folder
+from harken.data.importers.candidates import Candidate, measure_candidates, need_folder, text_lines
 
 _PIPE_REASON = (
     "wav.scp gives a command, and Harken never runs commands found in data; "
@@ -73,11 +73,7 @@ def import_kaldi(
 def _table(path: Path, reject: RejectFunction) -> dict[str, str]:
     """First column to the rest of the line; a name given again is rejected. Raises InputError unless UTF-8."""
     rows: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as err:
-        raise InputError(f"{path} is not UTF-8 text (byte {err.start + 1}).", hint="Convert it to UTF-8.") from err
-    for number, line in enumerate(lines, 1):
+    for number, line in text_lines(path):
         name, *rest = line.split(maxsplit=1) or [""]
         if name in rows:
             reject(f"{path.name}:{number}", f"{name} has a line already")

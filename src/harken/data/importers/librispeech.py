@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harken.core import InputError, RejectFunction, Utterance
-from harken.data.importers.candidates import Candidate, audio_files, measure_candidates, need_folder
+from harken.data.importers.candidates import Candidate, audio_files, measure_candidates, need_folder, text_lines
 
 
 def import_librispeech(
@@ -19,6 +19,9 @@ def import_librispeech(
     need_folder(source, "librispeech")
     audio = {path.with_suffix(""): path for path in audio_files(source)}
     chapters = sorted({path.parent for path in audio} | {path.parent for path in source.rglob("*.trans.txt")})
+    in_folder: dict[Path, set[Path]] = {}
+    for stem in audio:
+        in_folder.setdefault(stem.parent, set()).add(stem)
     transcripts = {folder: sorted(folder.glob("*.trans.txt")) for folder in chapters}
     if not any(transcripts.values()):
         raise InputError(
@@ -28,7 +31,7 @@ def import_librispeech(
 
     def candidates() -> Iterator[Candidate]:
         for folder in chapters:
-            unused = {stem for stem in audio if stem.parent == folder}
+            unused = set(in_folder.get(folder, ()))
             for path in transcripts[folder]:
                 for item, name, text in _lines(path):
                     stem = folder / name
@@ -68,7 +71,7 @@ def _candidate(item: str, audio: Path, text: str, language: str, genders: dict[s
 
 def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """(where, name, text) of each line of a transcript file."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for number, line in text_lines(path):
         if line.strip():
             name, *words = line.split(maxsplit=1)
             yield f"{path.name}:{number}", name, words[0].strip() if words else ""
@@ -80,5 +83,5 @@ def _genders(source: Path) -> dict[str, str]:
     table = next((path for path in found if path.is_file()), None)
     if table is None:
         return {}
-    rows = (line.split("|") for line in table.read_text(encoding="utf-8-sig").split("\n") if not line.startswith(";"))
+    rows = (line.split("|") for _, line in text_lines(table) if not line.startswith(";"))
     return {row[0].strip(): row[1].strip() for row in rows if len(row) > 2}

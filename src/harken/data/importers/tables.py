@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harken.core import InputError, RejectFunction
-from harken.data.importers.candidates import files_below
+from harken.data.importers.candidates import files_below, text_lines
 
 TABLE_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "transcripts.csv", "transcripts.tsv")
 FILE_COLUMNS = ("file_name", "filename", "file", "path", "audio", "audio_filepath", "wav")
@@ -91,18 +91,17 @@ def _rows(table: Path) -> Iterator[tuple[int, str, TableRow]]:
 
 def _json_rows(table: Path) -> Iterator[tuple[int, str, TableRow]]:
     names: dict[str, str] = {}
-    with open(table, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as err:
-                raise InputError(f"{table}, line {number}: not JSON: {err}.") from err
-            if not isinstance(record, dict):
-                raise InputError(f"{table}, line {number}: not a JSON object.")
-            names = names or _columns(table, list(record))
-            yield number, str(record.get(names["file"], "")), _row(names, record)
+    for number, line in text_lines(table):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as err:
+            raise InputError(f"{table}, line {number}: not JSON: {err}.") from err
+        if not isinstance(record, dict):
+            raise InputError(f"{table}, line {number}: not a JSON object.")
+        names = names or _columns(table, list(record))
+        yield number, str(record.get(names["file"], "")), _row(names, record)
 
 
 def _columns(table: Path, header: list[str]) -> dict[str, str]:

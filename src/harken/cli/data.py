@@ -1,0 +1,200 @@
+"""`harken data`: manifests and what is done with them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harken.cli.output import counted, note, print_json
+
+app = typer.Typer(help="Make manifests, check them, and divide them.", no_args_is_help=True)
+
+ManifestArgument = Annotated[Path, typer.Argument(help="Manifest (JSON Lines).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help="dir, fsdd, librispeech, commonvoice, nemo, kaldi, hf, lhotse.")],
+    source: Annotated[str, typer.Argument(help="The corpus: a folder or file in its published layout.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Manifest to write.")],
+    option: Annotated[list[str] | None, typer.Option(help="key=value for the importer; may be repeated.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Make a manifest from a corpus. What cannot be used is listed beside it, in NAME.rejected.tsv."""
+    from harken.core.files import write_text
+    from harken.data.importers import import_corpus
+    from harken.data.manifest import write_manifest
+
+    result = import_corpus(kind, source, **_options(option or []))
+    written = write_manifest(out, result.utterances)
+    listing = out.with_suffix(".rejected.tsv")
+    if result.rejected:
+        write_text(listing, "".join(f"{item.item}\t{item.reason}\n" for item in result.rejected))
+        note(f"{counted(len(result.rejected), 'item')} left out; see {listing}")
+    hours = sum(u.duration_s for u in result.utterances) / 3600
+    if json_output:
+        print_json({"manifest": str(out), "utterances": written, "hours": hours, "rejected": len(result.rejected)})
+    else:
+        typer.echo(f"{out}: {counted(written, 'utterance')}, {hours:.2f} h")
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    from harken.core import apply_overrides
+
+    return apply_overrides({}, pairs)
+
+
+@app.command("validate")
+def validate(
+    manifest: ManifestArgument,
+    out: Annotated[Path | None, typer.Option(help="Manifest to write with what passed.")] = None,
+    max_duration_s: Annotated[float | None, typer.Option(help="Reject longer utterances (seconds).")] = None,
+    min_duration_s: Annotated[float | None, typer.Option(help="Reject shorter utterances (seconds).")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Read every file and report every problem. Exit code 2 when an utterance is unusable."""
+    from harken.data.manifest import check_manifest, read_manifest, write_manifest
+    from harken.data.validate import ValidationConfig, validate_utterances
+
+    problems = check_manifest(manifest)
+    if problems:
+        if json_output:
+            print_json({"problems": [{"line": p.line, "key": p.key, "message": p.message} for p in problems]})
+        else:
+            for problem in problems:
+                typer.echo(f"{problem.file}:{problem.line}: {problem.key}: {problem.message}".replace(": :", ":"))
+        raise typer.Exit(2)
+    config = ValidationConfig(max_duration_s=max_duration_s, min_duration_s=min_duration_s)
+    report = validate_utterances(read_manifest(manifest), config)
+    if json_output:
+        print_json(report.as_json())
+    else:
+        typer.echo(report.table(examples=3))
+    if out is not None:
+        write_manifest(out, report.kept)
+        note(f"{out}: {counted(len(report.kept), 'utterance')} that passed")
+    if report.rejected:
+        raise typer.Exit(2)
+
+
+@app.command("stats")
+def stats(
+    manifest: ManifestArgument,
+    picture: Annotated[Path | None, typer.Option(help="PNG or SVG to draw.")] = None,
+    sample: Annotated[int, typer.Option(help="Files to decode for sizes and memory; 0 decodes none.")] = 100,
+    json_output: JsonOption = False,
+) -> None:
+    """Describe a data set: hours, speakers, durations, words."""
+    from harken.data.manifest import read_manifest
+    from harken.data.stats import sample_files, summarize
+
+    utterances = read_manifest(manifest)
+    summary = summarize(utterances)
+    sampled = sample_files(utterances, sample) if sample else None
+    if json_output:
+        print_json({"stats": summary.as_json(), "sample": None if sampled is None else sampled.as_json()})
+    else:
+        typer.echo(summary.table())
+        if sampled is not None:
+            typer.echo(sampled.table())
+    if picture is not None:
+        from harken.data.picture import draw_stats
+
+        draw_stats(summary, picture, title=manifest.stem)
+        note(f"picture: {picture}")
+
+
+@app.command("split")
+def split(
+    manifest: ManifestArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for train.jsonl, validation.jsonl, ...")],
+    part: Annotated[
+        list[str] | None, typer.Option(help="NAME=SHARE, repeated; by default train=0.8 validation=0.1 test=0.1.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="What no two parts share: speaker, recording, utterance, or tag.")
+    ] = "speaker",
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Divide a manifest into parts that share no speaker (or recording)."""
+    from harken.core import InputError
+    from harken.data.manifest import read_manifest, write_manifest
+    from harken.data.split import split_by_ratio, split_by_tag
+
+    utterances = read_manifest(manifest)
+    if by == "tag":
+        parts = split_by_tag(utterances).parts
+    elif by in ("speaker", "recording", "utterance"):
+        shares = _options(part or ["train=0.8", "validation=0.1", "test=0.1"])
+        wrong = [name for name, share in shares.items() if not isinstance(share, int | float)]
+        if wrong:
+            raise InputError(f"--part {wrong[0]}={shares[wrong[0]]!r} has no number.", hint="Write --part train=0.8.")
+        parts = split_by_ratio(utterances, shares, by=by, seed=seed).parts  # type: ignore[arg-type]
+    else:
+        raise InputError(f"--by is {by!r}.", hint="Use speaker, recording, utterance or tag.")
+    counts = {name: write_manifest(out / f"{name}.jsonl", members) for name, members in parts.items()}
+    if json_output:
+        print_json(counts)
+    else:
+        for name, count in counts.items():
+            typer.echo(f"{out / name}.jsonl: {counted(count, 'utterance')}")
+
+
+@app.command("compose")
+def compose(
+    manifest: ManifestArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the audio and manifest.jsonl.")],
+    min_clips: Annotated[int, typer.Option(help="Fewest clips in an utterance.")] = 1,
+    max_clips: Annotated[int, typer.Option(help="Most clips in an utterance.")] = 7,
+    passes: Annotated[int, typer.Option(help="How often each clip is used.")] = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Join short clips of one speaker into longer utterances."""
+    from harken.data.compose import ComposeConfig, compose_utterances
+    from harken.data.manifest import read_manifest, write_manifest
+
+    config = ComposeConfig(min_clips=min_clips, max_clips=max_clips, passes=passes, seed=seed)
+    composed = compose_utterances(read_manifest(manifest), out, config)
+    count = write_manifest(out / "manifest.jsonl", composed)
+    typer.echo(f"{out / 'manifest.jsonl'}: {counted(count, 'utterance')}")
+
+
+@app.command("version")
+def version(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    number: Annotated[str, typer.Argument(help="Version, such as 1.0.", metavar="VERSION")],
+    manifests: Annotated[list[Path], typer.Argument(help="Its manifests; each part is named after its file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Lock file to write (JSON).")],
+) -> None:
+    """Record the hash of every file of a data set."""
+    from harken.data.version import version_dataset
+
+    record = version_dataset(name, number, {path.stem: path for path in manifests}, out)
+    typer.echo(f"{out}: {counted(len(record.files), 'file')}, content {record.content_sha256[:16]}")
+
+
+@app.command("verify")
+def verify(
+    lock: Annotated[Path, typer.Argument(help="Lock file from `harken data version`.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Compare a data set with its recorded hashes. Exit code 2 when anything differs."""
+    from harken.data.version import verify_version
+
+    check = verify_version(lock)
+    rows = {"added": check.added, "missing": check.missing, "changed": check.changed}
+    if json_output:
+        manifests = [{"item": item.item, "reason": item.reason} for item in check.manifests]
+        print_json({"ok": check.ok, **{kind: list(names) for kind, names in rows.items()}, "manifests": manifests})
+    else:
+        for kind, names in rows.items():
+            for name in names:
+                typer.echo(f"{kind}: {name}")
+        for item in check.manifests:
+            typer.echo(f"manifest {item.item}: {item.reason}")
+        typer.echo("unchanged" if check.ok else "changed")
+    if not check.ok:
+        raise typer.Exit(2)

@@ -1,0 +1,81 @@
+"""The `harken` command: one module per group, each importing its room inside the function that runs.
+
+Results go to stdout, logs and progress to stderr. An error raised on purpose becomes its message and its exit code.
+"""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from harken.cli import data, demo, models, runs, speech, training
+from harken.cli.output import complain
+
+app = typer.Typer(
+    name="harken",
+    help="From a folder of audio to a speech recogniser in production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.command("train")(training.train)
+app.command("evaluate")(speech.evaluate)
+app.command("transcribe")(speech.transcribe)
+app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
+
+
+@app.command("doctor")
+def doctor(
+    json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Check what works on this machine, and say what to do about what does not."""
+    from harken.cli.doctor import doctor as examine
+
+    raise typer.Exit(examine(json_output))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from harken import __version__
+
+        typer.echo(f"harken {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Common options come before the command."""
+    default = "INFO" if verbose else "WARNING"
+    level = os.environ.get("LOG_LEVEL", default).upper()
+    if level not in logging.getLevelNamesMapping():
+        complain(f"LOG_LEVEL is {level!r}. Use DEBUG, INFO, WARNING or ERROR.")
+        raise typer.Exit(2)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("harken").setLevel(level)
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback for an error raised on purpose."""
+    from harken.core.errors import HarkenError
+
+    try:
+        app()
+    except HarkenError as err:
+        complain(str(err))
+        sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`harken runs`: list and look at training runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harken.cli.output import print_json, table
+
+app = typer.Typer(help="List and look at training runs.", no_args_is_help=True)
+FolderOption = Annotated[Path, typer.Option("--dir", help="Folder that holds the runs.")]
+
+
+@app.command("list")
+def list_runs(
+    folder: FolderOption = Path("runs"),
+    json_output: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
+) -> None:
+    """List the runs in a folder, newest last."""
+    from harken.core import MissingPart
+    from harken.tracking.run import read_record
+
+    if not folder.is_dir():
+        raise MissingPart(f"{folder} does not exist.", hint="Name the folder of your runs with --dir.")
+    records = [read_record(path.parent) for path in folder.glob("*/run.json")]
+    records.sort(key=lambda record: str(record["created_at"]))
+    if json_output:
+        print_json(records)
+        return
+    rows = []
+    for record in records:
+        result = record.get("result") or {}
+        wer = result.get("best_wer")
+        rows.append(
+            (record["id"], record["status"], result.get("updates", ""), "" if wer is None else f"{100 * wer:.2f} %")
+        )
+    typer.echo(table(("run", "status", "updates", "best WER"), rows))
+
+
+@app.command("show")
+def show(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print record, metrics and events as JSON.")] = False,
+) -> None:
+    """Show a run: how it stands, its evaluations, and what happened in it."""
+    from harken.tracking.run import read_events, read_metrics, read_record
+
+    record, metrics, events = read_record(run), read_metrics(run), read_events(run)
+    if json_output:
+        print_json({"record": record, "metrics": metrics, "events": events})
+        return
+    typer.echo(f"{record['id']}: {record['status']}" + (f" ({record['error']})" if record.get("error") else ""))
+    rows = [
+        (
+            line["step"],
+            f"{line['epoch']:.2f}",
+            f"{100 * line['val_wer']:.2f} %",
+            f"{100 * line['val_cer']:.2f} %",
+            "" if line.get("val_loss") is None else f"{line['val_loss']:.3f}",
+        )
+        for line in metrics
+        if line.get("val_wer") is not None
+    ]
+    typer.echo(table(("update", "epoch", "WER", "CER", "loss"), rows))
+    shown = [event for event in events if event["event"] != "checkpoint"]
+    for event in shown[-10:]:
+        rest = {key: value for key, value in event.items() if key not in ("event", "step", "time")}
+        typer.echo(f"{event['event']} at {event['step']}: {rest}")

@@ -1,0 +1,101 @@
+"""Floor 2: manifests, importers, composition, validation, statistics, splits, versions, sampling, loading.
+
+Names are looked up in their modules on first use, so that importing this room costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harken.data.batch import Batch
+    from harken.data.cache import ArrayCache
+    from harken.data.compose import ComposeConfig, compose_utterances
+    from harken.data.importers import ImportResult, Rejection, import_corpus
+    from harken.data.loader import BatchLoader
+    from harken.data.manifest import (
+        ManifestError,
+        Problem,
+        check_manifest,
+        iterate_manifest,
+        read_manifest,
+        write_manifest,
+    )
+    from harken.data.picture import draw_stats
+    from harken.data.sampler import BucketPlan, BucketSampler, plan_buckets
+    from harken.data.select import SelectConfig, Selection, select_utterances
+    from harken.data.split import Split, split_by_count, split_by_ratio, split_by_tag
+    from harken.data.stats import CorpusStats, FileSample, sample_files, summarize
+    from harken.data.synthetic import connected_digits
+    from harken.data.validate import ValidationConfig, ValidationReport, validate_utterances
+    from harken.data.version import DatasetVersion, VersionCheck, read_version, verify_version, version_dataset
+
+_HOMES = {
+    "manifest": ("ManifestError", "Problem", "check_manifest", "iterate_manifest", "read_manifest", "write_manifest"),
+    "importers": ("ImportResult", "Rejection", "import_corpus"),
+    "compose": ("ComposeConfig", "compose_utterances"),
+    "validate": ("ValidationConfig", "ValidationReport", "validate_utterances"),
+    "stats": ("CorpusStats", "FileSample", "sample_files", "summarize"),
+    "picture": ("draw_stats",),
+    "select": ("SelectConfig", "Selection", "select_utterances"),
+    "split": ("Split", "split_by_count", "split_by_ratio", "split_by_tag"),
+    "version": ("DatasetVersion", "VersionCheck", "read_version", "verify_version", "version_dataset"),
+    "sampler": ("BucketPlan", "BucketSampler", "plan_buckets"),
+    "batch": ("Batch",),
+    "cache": ("ArrayCache",),
+    "loader": ("BatchLoader",),
+    "synthetic": ("connected_digits",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArrayCache",
+    "Batch",
+    "BatchLoader",
+    "BucketPlan",
+    "BucketSampler",
+    "ComposeConfig",
+    "CorpusStats",
+    "DatasetVersion",
+    "FileSample",
+    "ImportResult",
+    "ManifestError",
+    "Problem",
+    "Rejection",
+    "SelectConfig",
+    "Selection",
+    "Split",
+    "ValidationConfig",
+    "ValidationReport",
+    "VersionCheck",
+    "check_manifest",
+    "compose_utterances",
+    "connected_digits",
+    "draw_stats",
+    "import_corpus",
+    "iterate_manifest",
+    "plan_buckets",
+    "read_manifest",
+    "read_version",
+    "sample_files",
+    "select_utterances",
+    "split_by_count",
+    "split_by_ratio",
+    "split_by_tag",
+    "summarize",
+    "validate_utterances",
+    "verify_version",
+    "version_dataset",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

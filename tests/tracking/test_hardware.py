@@ -1,0 +1,135 @@
+"""Facts about the machine, read from fake file systems with known content."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from harken.tracking import hardware
+from harken.tracking.hardware import Memory, cpu_model, gpu_facts, hardware_facts, read_memory
+
+MEMINFO = "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n"
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_without_a_control_group_the_machine_counts(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"proc/meminfo": MEMINFO})
+    assert read_memory(root=root) == Memory(total=16_000 * 1024, limit=None, available=8_000 * 1024)
+
+
+def test_version_2_limits_of_every_level_count_and_file_cache_does_not(tmp_path: Path) -> None:
+    files = {
+        "proc/meminfo": MEMINFO,
+        "proc/self/cgroup": "0::/pod/job\n",
+        "sys/fs/cgroup/pod/job/memory.max": "max\n",
+        "sys/fs/cgroup/pod/memory.max": "5000000\n",
+        "sys/fs/cgroup/pod/memory.current": "4000000\n",
+        "sys/fs/cgroup/pod/memory.stat": "anon 5\ninactive_file 1500000\nactive_file 7\n",
+    }
+    assert read_memory(root=tree(tmp_path, files)) == Memory(total=16_384_000, limit=5_000_000, available=2_500_000)
+
+
+def test_version_1(tmp_path: Path) -> None:
+    files = {
+        "proc/meminfo": MEMINFO,
+        "proc/self/cgroup": "9:cpu,cpuacct:/x\n4:memory:/x\n0::/\n",
+        "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "3000000\n",
+        "sys/fs/cgroup/memory/x/memory.usage_in_bytes": "2900000\n",
+        "sys/fs/cgroup/memory/x/memory.stat": "inactive_file 7\ntotal_inactive_file 400000\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    }
+    found = read_memory(root=tree(tmp_path, files))
+    assert found.limit == 3_000_000
+    assert found.available == 3_000_000 - (2_900_000 - 7)
+
+
+def test_inside_a_container_the_mount_is_the_group(tmp_path: Path) -> None:
+    files = {
+        "proc/meminfo": MEMINFO,
+        "proc/self/cgroup": "0::/host/path/not/mounted\n",
+        "sys/fs/cgroup/memory.max": "1000000",
+        "sys/fs/cgroup/memory.current": "1200000",
+    }
+    assert read_memory(root=tree(tmp_path, files)) == Memory(total=16_384_000, limit=1_000_000, available=0)
+
+
+def test_this_machine_agrees_with_psutil() -> None:
+    found = read_memory()
+    assert found.total == psutil.virtual_memory().total
+    assert found.available is not None
+    assert 0 < found.available <= psutil.virtual_memory().available * 1.2
+
+
+def test_elsewhere_psutil_answers_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_memory(root=tmp_path).total == psutil.virtual_memory().total
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert read_memory(root=tmp_path) == Memory(total=None, limit=None, available=None)
+
+
+def test_processor_name(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Fast 9000 @ 3GHz\nmodel name\t: other\n"})
+    assert cpu_model(root=root) == "Fast 9000 @ 3GHz"
+
+
+def test_gpus_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    answer = "NVIDIA H200, 143771, 570.86.15\nNVIDIA A100-SXM4-40GB, [N/A], 570.86.15\n"
+    asked: list[Any] = []
+
+    def run(command: list[str], **options: Any) -> SimpleNamespace:
+        asked.append((command, options["timeout"]))
+        return SimpleNamespace(stdout=answer)
+
+    assert gpu_facts(run=run) == {
+        "gpus": [
+            {"name": "NVIDIA H200", "memory_bytes": 143771 * 2**20, "driver": "570.86.15"},
+            {"name": "NVIDIA A100-SXM4-40GB", "memory_bytes": None, "driver": "570.86.15"},
+        ],
+        "cuda": None,
+    }
+    command = ["/usr/bin/nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    assert asked == [(command, 5)]
+
+
+def test_a_broken_or_absent_nvidia_smi_is_a_reason_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: None)
+    assert gpu_facts()["gpus_reason"] == "torch is not loaded and there is no nvidia-smi"
+    monkeypatch.setattr(hardware.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+
+    def run(*_: Any, **__: Any) -> SimpleNamespace:
+        raise subprocess.TimeoutExpired("nvidia-smi", 5)
+
+    facts = gpu_facts(run=run)
+    assert facts["gpus"] == []
+    assert "timed out after 5 seconds" in facts["gpus_reason"]
+
+
+def test_gpus_by_torch_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = SimpleNamespace(name="NVIDIA T4", total_memory=15 * 2**30)
+    cuda = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: 2, get_device_properties=lambda index: [device, device][index]
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8")))
+    one = {"name": "NVIDIA T4", "memory_bytes": 15 * 2**30}
+    assert gpu_facts() == {"gpus": [one, one], "cuda": "12.8"}
+    cuda.is_available = lambda: False
+    assert gpu_facts() == {"gpus": [], "cuda": "12.8", "gpus_reason": "torch finds no usable GPU"}
+
+
+def test_hardware_facts_name_cores_and_memory() -> None:
+    facts = hardware_facts()
+    assert facts["cores"] == psutil.cpu_count()
+    assert 1 <= facts["usable_cores"] <= facts["cores"]
+    assert facts["memory_bytes"] == psutil.virtual_memory().total
