@@ -83,7 +83,7 @@ def test_python_that_says_it_runs_runs(page: Path, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("block", RECIPES, ids=lambda block: block.place)
 def test_recipes_load(block: Block, tmp_path: Path) -> None:
-    from harken.training import load_recipe
+    from harken.training.recipe import load_recipe
 
     path = tmp_path / "recipe.yaml"
     path.write_text(block.text, encoding="utf-8")

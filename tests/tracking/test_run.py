@@ -100,7 +100,7 @@ def test_a_folder_with_contents_is_refused_and_left_as_it_was(tmp_path: Path) ->
         begin(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     begin(tmp_path / "r").close()
-    with pytest.raises(InputError, match="holds a run already. Go on with it with --resume"):
+    with pytest.raises(InputError, match=r"holds a run already\. Go on with it with --resume"):
         begin(tmp_path / "r")
     with pytest.raises(InputError, match="is a file"):
         begin(tmp_path / "notes.txt")
@@ -110,7 +110,7 @@ def test_a_folder_with_contents_is_refused_and_left_as_it_was(tmp_path: Path) ->
 
 def test_what_is_no_run_folder_cannot_be_opened_or_read(tmp_path: Path) -> None:
     for act in (RunFolder.open, read_record, read_metrics):
-        with pytest.raises(InputError, match="is not a run folder: it has no run.json"):
+        with pytest.raises(InputError, match=r"is not a run folder: it has no run\.json"):
             act(tmp_path)
         with pytest.raises(InputError, match="is not a run folder"):
             act(tmp_path / "absent")
@@ -325,11 +325,12 @@ def test_a_status_that_cannot_be_written_does_not_hide_why_the_run_ended(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ZeroDivisionError), begin(tmp_path / "r"):
-        monkeypatch.setattr(run_module, "write_json", full)
+    run = begin(tmp_path / "r")
+    monkeypatch.setattr(run_module, "write_json", full)
+    with pytest.raises(ZeroDivisionError), run:
         raise ZeroDivisionError
     assert "No space left" in caplog.text
-    with pytest.raises(RunFailed, match="run.json cannot be written"):
+    with pytest.raises(RunFailed, match=r"run\.json cannot be written"):
         begin(tmp_path / "other")
     assert not is_locked(tmp_path / "other")
 

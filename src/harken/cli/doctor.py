@@ -139,7 +139,9 @@ def check_processor() -> Check:
 
 def check_memory() -> Check:
     """Memory that is free now, within the limit of the container, if there is one."""
-    free = free_memory_bytes()
+    from harken.tracking.hardware import read_memory
+
+    free = read_memory().available
     if free is None:
         return Check(name="memory", state="ok", detail="this system does not say how much is free")
     if free < LOW_MEMORY_BYTES:
@@ -268,7 +270,7 @@ def _tone() -> Waveform:
 
 
 def _write_soundfile(tone: Waveform, codec: Codec) -> bytes:
-    import soundfile  # type: ignore[import-untyped]
+    import soundfile
 
     buffer = io.BytesIO()
     soundfile.write(buffer, tone, TONE_RATE_HZ, format=codec.container, subtype=codec.codec)
@@ -291,29 +293,6 @@ def _write_av(tone: Waveform, codec: Codec) -> bytes:
 
 
 # Facts about the system
-
-
-def free_memory_bytes() -> int | None:
-    """Bytes that a new process could use: what the system has left, or what the container still allows."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    facts = {key: value.split()[0] for key, _, value in (line.partition(":") for line in lines)}
-    free = int(facts["MemAvailable"]) * 1024
-    allowed = _container_memory_bytes()
-    return free if allowed is None else min(free, allowed)
-
-
-def _container_memory_bytes() -> int | None:
-    """What a cgroup (version 2) still allows this process to take; None without a limit."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="utf-8").strip()
-        used = int((group / "memory.current").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return int(limit) - used if limit.isdecimal() else None
 
 
 def home_folder() -> Path:

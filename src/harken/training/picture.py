@@ -91,7 +91,14 @@ def _draw_rate(axes: "Axes", history: History, *, key: str, name: str) -> None:
     if not rows:
         return
     axes.plot(*zip(*rows, strict=True), color=VALIDATION, linewidth=1.6, marker="o", markersize=3)
-    axes.set_ylim(bottom=0)
+    # An untrained model's rate can be hundreds of percent and would flatten everything that follows.
+    trained = [value for step, value in rows if step > 0]
+    top = 1.15 * max(trained) if trained else 1.15 * rows[0][1]
+    axes.set_ylim(0, max(top, 1.0))
+    if rows[0][0] == 0 and rows[0][1] > top:
+        axes.annotate(
+            f"{rows[0][1]:.0f} before training", (0.02, 0.97), xycoords="axes fraction", va="top", color=MUTED
+        )
     _mark_best(axes, history)
     last_step, last = rows[-1]
     axes.annotate(f"{last:.2f}", (last_step, last), xytext=(-4, 8), textcoords="offset points", ha="right", color=INK)

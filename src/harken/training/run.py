@@ -324,15 +324,21 @@ class _Life:
 @contextmanager
 def _numerics(recipe: Recipe) -> Iterator[None]:
     """The process-wide switches a run needs, put back afterwards."""
+    import torch.utils.deterministic as memory
+
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filling = memory.fill_uninitialized_memory
     torch.set_num_threads(recipe.training.threads or threads)
     # CUDA's CTC backward has no deterministic form; there the switch warns and the rest stays reproducible.
     torch.use_deterministic_algorithms(True, warn_only=pick_device(recipe.training.device).type == "cuda")
+    # The switch also fills fresh memory with NaN, to find code that reads it; that costs time and changes no result.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
+        memory.fill_uninitialized_memory = filling
 
 
 def _cores() -> int:

@@ -101,8 +101,6 @@ def test_tables_in_other_encodings_are_named_with_the_line(
     tmp_path: Path, save_tone: SaveTone, kind: str, file: str
 ) -> None:
     save_tone(tmp_path / "clips" / "a.wav")
-    (tmp_path / file).write_bytes(
-        "path\tsentence\n".encode() * (kind == "commonvoice") + b"\n" + "für x".encode("latin-1")
-    )
+    (tmp_path / file).write_bytes(b"path\tsentence\n" * (kind == "commonvoice") + b"\n" + "für x".encode("latin-1"))
     with pytest.raises(InputError, match=rf"{file}, line {2 + (kind == 'commonvoice')}: not UTF-8"):
         import_corpus(kind, tmp_path)
