@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harken.core import InputError, parse_settings
-from harken.data.sampler import BucketPlan, BucketSampler, _permute, plan_buckets
+from harken.data.sampler import BucketPlan, BucketSampler, _permute, _sort, plan_buckets
 
 DURATIONS = st.lists(st.floats(0.05, 30.0), min_size=1, max_size=120)
 
@@ -48,7 +48,7 @@ def test_every_utterance_once_an_epoch_over_all_ranks(
         low = plan.edges_s[number - 1] if number else 0.0
         for part in parts:
             assert len(part) <= plan.batch_sizes[number]
-            assert all(low < durations[i] <= plan.edges_s[number] for i in part)
+            assert all(np.float32(low) < np.float32(durations[i]) <= np.float32(plan.edges_s[number]) for i in part)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         assert sorted(np.concatenate(parts)) == sorted(samplers[0].global_batch(epoch, step))
         seen += np.concatenate(parts).tolist()
@@ -98,6 +98,13 @@ def test_two_devices_with_half_the_batch_see_the_batches_of_one() -> None:
         assert one.batch(1, step).tolist() == two.global_batch(1, step).tolist() == four.global_batch(1, step).tolist()
 
 
+def test_sorting_is_by_duration_and_then_by_index() -> None:
+    durations = np.random.default_rng(0).integers(1, 50, 3000).astype(np.float32) / 8
+    order, sorted_s = _sort(durations)
+    assert order.tolist() == np.argsort(durations, kind="stable").tolist()
+    assert sorted_s.tolist() == sorted(durations.tolist())
+
+
 def test_epochs_differ_in_order_and_in_company() -> None:
     sampler = sampler_of(log_normal(3000), batch_seconds=200.0)
     first, second = sampler.epoch_order(1), sampler.epoch_order(2)
@@ -110,6 +117,11 @@ def test_epochs_differ_in_order_and_in_company() -> None:
         sampler_of(log_normal(3000), batch_seconds=200.0, seed=2).epoch_order(1).indices.tolist()
         != first.indices.tolist()
     )
+
+
+def test_numpy_integers_mean_the_same_as_python_ones() -> None:
+    python, numpy = sampler_of(log_normal(100)), sampler_of(log_normal(100), seed=np.int64(1))
+    assert numpy.batch(np.int64(3), np.int64(2)).tolist() == python.batch(3, 2).tolist()  # type: ignore[arg-type]
 
 
 def test_short_first_goes_up_through_the_buckets_in_epoch_0_only() -> None:
@@ -164,7 +176,7 @@ def test_padding_share_against_a_loop() -> None:
             for step in range(sampler.steps_per_epoch):
                 part = durations[sampler.batch(2, step)]
                 processed += part.max() * len(part) if len(part) else 0.0
-        assert samplers[0].padding_share(2) == pytest.approx(1 - durations.sum() / processed, abs=1e-12)
+        assert samplers[0].padding_share(2) == pytest.approx(1 - durations.sum() / processed, abs=1e-6)
 
 
 @pytest.mark.parametrize("batch_seconds", [200, 1000])
@@ -289,12 +301,15 @@ def test_a_million_utterances_are_quick_to_order_and_to_resume() -> None:
     plan = plan_buckets(durations, buckets=30, batch_seconds=200)
     sampler = BucketSampler(durations, plan, seed=3)
     order = sampler.epoch_order(0)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 2.0  # about 0.25 s on an idle machine
     assert np.array_equal(np.sort(order.indices), np.arange(1_000_000))
     began = time.process_time()
-    batch = sampler.batch(*divmod(100_000, sampler.steps_per_epoch))
-    assert time.process_time() - began < 0.05
-    assert len(batch) > 0
+    resumed = BucketSampler(durations, plan, seed=3)
+    built = time.process_time()
+    batch = resumed.batch(*divmod(100_000, sampler.steps_per_epoch))
+    assert time.process_time() - built < 0.05  # a millisecond
+    assert built - began < 0.5  # about 0.03 s
+    assert batch.tolist() == sampler.batch(*divmod(100_000, sampler.steps_per_epoch)).tolist()
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,14 @@ def test_a_folder_with_contents_is_refused_and_left_as_it_was(tmp_path: Path) ->
     begin(tmp_path / "empty").close()
 
 
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be used for a run: Not a directory.*--out"):
+        begin(tmp_path / "file/r")
+
+
 def test_what_is_no_run_folder_cannot_be_opened_or_read(tmp_path: Path) -> None:
-    for act in (RunFolder.open, read_record, read_metrics):
+    for act in (RunFolder.open, read_record, read_metrics, read_events):
         with pytest.raises(InputError, match=r"is not a run folder: it has no run\.json"):
             act(tmp_path)
         with pytest.raises(InputError, match="is not a run folder"):

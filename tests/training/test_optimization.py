@@ -42,7 +42,7 @@ def test_optimisers_minimise_a_parabola(name: str) -> None:
         optimizer.zero_grad()
         (model.weight - 2).square().sum().backward()
         optimizer.step()
-    assert float(model.weight) == pytest.approx(2, abs=0.1)
+    assert model.weight.item() == pytest.approx(2, abs=0.1)
 
 
 def test_gradient_norm_is_over_all_parameters() -> None:

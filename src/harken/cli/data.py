@@ -23,11 +23,17 @@ def import_(
     json_output: JsonOption = False,
 ) -> None:
     """Make a manifest from a corpus. What cannot be used is listed beside it, in NAME.rejected.tsv."""
+    from harken.core import InputError
     from harken.core.files import write_text
     from harken.data.importers import import_corpus
     from harken.data.manifest import write_manifest
 
     result = import_corpus(kind, source, **_options(option or []))
+    if not result.utterances:
+        reason = (
+            f"the first of {len(result.rejected)}: {result.rejected[0].reason}" if result.rejected else "it is empty"
+        )
+        raise InputError(f"{source} gave no utterance ({reason}).", hint="Nothing was written.")
     written = write_manifest(out, result.utterances)
     listing = out.with_suffix(".rejected.tsv")
     if result.rejected:
@@ -83,7 +89,7 @@ def validate(
 def stats(
     manifest: ManifestArgument,
     picture: Annotated[Path | None, typer.Option(help="PNG or SVG to draw.")] = None,
-    sample: Annotated[int, typer.Option(help="Files to decode for sizes and memory; 0 decodes none.")] = 100,
+    sample: Annotated[int, typer.Option(help="Files to look at for sizes and memory; 0 for none.")] = 100,
     json_output: JsonOption = False,
 ) -> None:
     """Describe a data set: hours, speakers, durations, words."""
@@ -150,16 +156,24 @@ def compose(
     min_clips: Annotated[int, typer.Option(help="Fewest clips in an utterance.")] = 1,
     max_clips: Annotated[int, typer.Option(help="Most clips in an utterance.")] = 7,
     passes: Annotated[int, typer.Option(help="How often each clip is used.")] = 1,
+    noise_gaps: Annotated[
+        bool, typer.Option("--noise-gaps", help="Fill the gaps with noise at the clips' floor, not with silence.")
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
     """Join short clips of one speaker into longer utterances."""
     from harken.data.compose import ComposeConfig, compose_utterances
-    from harken.data.manifest import read_manifest, write_manifest
+    from harken.data.manifest import read_manifest
 
-    config = ComposeConfig(min_clips=min_clips, max_clips=max_clips, passes=passes, seed=seed)
+    config = ComposeConfig(
+        min_clips=min_clips,
+        max_clips=max_clips,
+        passes=passes,
+        seed=seed,
+        gap_fill="noise" if noise_gaps else "silence",
+    )
     composed = compose_utterances(read_manifest(manifest), out, config)
-    count = write_manifest(out / "manifest.jsonl", composed)
-    typer.echo(f"{out / 'manifest.jsonl'}: {counted(count, 'utterance')}")
+    typer.echo(f"{out / 'manifest.jsonl'}: {counted(len(composed), 'utterance')}")
 
 
 @app.command("version")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harken.core import Utterance
     from harken.training.recipe import Recipe
 
+DEMO_RECIPE = Path(__file__).with_name("demo_recipe.yaml")
 VALIDATION_TAKES = range(5, 9)
 PASSES = 4
 
@@ -185,15 +186,13 @@ def _look(prepared: DemoData, out: Path) -> None:
 
 def _recipe(prepared: DemoData, out: Path, updates: int | None) -> "Recipe":
     """The packaged recipe on the demo's manifests, written where `harken train` can use it again."""
-    from importlib.resources import files
-
     import yaml
 
+    from harken.core import load_yaml
     from harken.core.files import write_text
     from harken.training.recipe import load_recipe
 
-    text = (files("harken.cli") / "demo_recipe.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content = load_yaml(DEMO_RECIPE)
     content["data"] |= {name: f"data/{prepared.sets[name].name}" for name in ("train", "validation", "test")}
     if updates is not None:
         content["training"] |= {"updates": updates, "evaluate_every": max(1, updates // 5)}

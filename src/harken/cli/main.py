@@ -65,16 +65,18 @@ def options(
 
 def main() -> None:
     """Run the command line; never shows a traceback for an error raised on purpose."""
-    from harken.core.errors import HarkenError
-
     try:
         app()
-    except HarkenError as err:
-        complain(str(err))
-        sys.exit(err.exit_code)
     except KeyboardInterrupt:
         complain("Interrupted.")
         sys.exit(130)
+    except Exception as err:
+        from harken.core.errors import HarkenError  # only now: it brings NumPy, and --help needs none
+
+        if not isinstance(err, HarkenError):
+            raise
+        complain(str(err))
+        sys.exit(err.exit_code)
 
 
 if __name__ == "__main__":

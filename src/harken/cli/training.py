@@ -84,7 +84,14 @@ def open_recipe_sinks(run: "RunFolder", recipe: "Recipe") -> "list[MetricSink]":
     from harken.core import dump_settings
     from harken.tracking.sinks import open_sinks
 
-    sinks = open_sinks(recipe.tracking.sinks, home=home_folder(), run_folder=run.path)
+    mlflow = {"experiment": recipe.tracking.experiment, "tracking_uri": recipe.tracking.tracking_uri}
+    sinks = open_sinks(
+        recipe.tracking.sinks,
+        home=home_folder(),
+        run_folder=run.path,
+        options={"mlflow": mlflow} if "mlflow" in recipe.tracking.sinks else None,
+        on_failure=lambda name, err: run.log_event("sink-failed", sink=name, error=str(err)),
+    )
     for sink in sinks:
         sink.start(run.id, recipe.name, dump_settings(recipe), {"kind": "training"})
     return sinks

@@ -28,9 +28,9 @@ def frames_to_seconds(frames: int, *, hop_samples: int, sample_rate_hz: int) -> 
 
 def format_duration(seconds: float) -> str:
     """Short human form of a duration: "850 ms", "12.3 s", "4 min 05 s", "2 h 03 min"."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

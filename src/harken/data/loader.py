@@ -79,7 +79,7 @@ class UtteranceReader:
         """
         fixed = augmentation or Augmentation()
         self.extractor = extractor
-        self.seed = seed
+        self.seed = int(seed)
         self.cache = cache or ArrayCache(0)
         self._load_audio = load_audio
         self._augmentation = (lambda _: fixed) if isinstance(fixed, Augmentation) else fixed
@@ -93,7 +93,7 @@ class UtteranceReader:
     def features(self, utterance: Utterance, epoch: int) -> Features:
         """The utterance's features (frames, dimensions) as `epoch` sees them."""
         augmentation = self._augmentation(epoch)
-        generator = keyed_generator(self.seed, epoch, utterance.id)
+        generator = keyed_generator(self.seed, int(epoch), utterance.id)
         if augmentation.waveform is not None:
             features = self.extractor(augmentation.waveform(self.waveform(utterance), generator))
         elif self._cache_features:

@@ -29,8 +29,8 @@ _FEISTEL_ROUNDS = 12
 class BucketPlan(Strict):
     """Duration buckets and the number of utterances one device takes at once from each.
 
-    Bucket k holds durations in (edges_s[k-1], edges_s[k]], the first one everything down to 0. `batch_sizes` are per
-    rank: a step takes up to `world_size * batch_sizes[k]` utterances.
+    Bucket k holds durations in (edges_s[k-1], edges_s[k]], compared in single precision, the first one everything down
+    to 0. `batch_sizes` are per rank: a step takes up to `world_size * batch_sizes[k]` utterances.
     """
 
     edges_s: tuple[float, ...]
@@ -127,20 +127,19 @@ class BucketSampler:
             raise ValueError(f"rank is {rank}; use 0 to {world_size - 1}, below world_size")
         if order not in ("shuffled", "short-first-epoch"):
             raise ValueError(f"order is {order!r}; use 'shuffled' or 'short-first-epoch'")
-        self.plan, self.seed, self.world_size, self.rank, self.order = plan, seed, world_size, rank, order
-        self._durations_s = _checked_durations(durations_s)
-        small = self._durations_s.size <= np.iinfo(np.int32).max
-        self._by_length: npt.NDArray[np.integer] = np.argsort(self._durations_s, kind="stable").astype(
-            np.int32 if small else np.int64
-        )
+        # Keys are told apart by how they print, and NumPy's integers print otherwise than Python's.
+        self.plan, self.seed, self.world_size, self.rank, self.order = plan, int(seed), world_size, rank, order
+        self._durations_s = _checked_durations(durations_s).astype(np.float32)
+        self._by_length, sorted_s = _sort(self._durations_s)
         longest = int(self._by_length[-1])
-        if self._durations_s[longest] > plan.edges_s[-1]:
+        edges_s = np.array(plan.edges_s, dtype=np.float32)
+        if sorted_s[-1] > edges_s[-1]:
             raise InputError(
                 f"Utterance number {longest} lasts {self._durations_s[longest]:.3f} s, "
                 f"and the last bucket ends at {plan.edges_s[-1]:.3f} s.",
                 hint="Leave longer utterances out, or plan the buckets for this data.",
             )
-        ends = np.searchsorted(self._durations_s[self._by_length], np.array(plan.edges_s), side="right")
+        ends = np.searchsorted(sorted_s, edges_s, side="right")
         self._first = np.concatenate([[0], ends[:-1]]).astype(np.int64)  # (buckets,) where members begin in _by_length
         self._members = np.diff(ends, prepend=0).astype(np.int64)  # (buckets,)
         together = world_size * np.array(plan.batch_sizes, dtype=np.int64)
@@ -209,7 +208,7 @@ class BucketSampler:
     def padding_share(self, epoch: int = 0) -> float:
         """Share of the seconds processed in `epoch`, all ranks together, that are padding: 0 (none) to below 1."""
         order = self.epoch_order(epoch)
-        lengths_s = self._durations_s[order.indices]
+        lengths_s = self._durations_s[order.indices].astype(np.float64)
         step = np.repeat(np.arange(order.buckets.size), np.diff(order.starts))
         part = step * self.world_size + (np.arange(step.size) - order.starts[step]) % self.world_size
         longest_s = np.zeros(order.buckets.size * self.world_size)
@@ -226,7 +225,7 @@ class BucketSampler:
             "edges_s": list(self.plan.edges_s),
             "batch_sizes": list(self.plan.batch_sizes),
             "utterances": self.utterances,
-            "durations_sha256": hashlib.sha256(self._durations_s.astype("<f8").tobytes()).hexdigest(),
+            "durations_sha256": hashlib.sha256(self._durations_s.astype("<f4").tobytes()).hexdigest(),
         }
 
     def _take(self, epoch: int, step: int, rank: int, ranks: int) -> npt.NDArray[np.int64]:
@@ -254,11 +253,11 @@ class BucketSampler:
         return _permute(steps, self.steps_per_epoch, self._key(epoch, "batches", 0))
 
     def _key(self, epoch: int, purpose: str, bucket: int) -> int:
-        return derive_seed("bucket-sampler", self.seed, epoch, purpose, bucket)
+        return derive_seed("bucket-sampler", self.seed, int(epoch), purpose, bucket)
 
 
 def _checked_durations(durations_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    values = np.array(durations_s, dtype=np.float64)  # a copy: a later change outside must not change the order
+    values = np.array(durations_s, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise InputError(
             f"There are no utterances to sample from (durations have the shape {values.shape}).",
@@ -268,6 +267,18 @@ def _checked_durations(durations_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if bad.size:
         raise InputError(f"Utterance number {bad[0]} has a duration of {values[bad[0]]} s.", hint="Validate the data.")
     return values
+
+
+def _sort(durations_s: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+    """Indices by (duration, index), and the durations in that order.
+
+    The bits of positive floats sort as integers; with the index below them no two keys are equal, so that the fastest
+    sort is as good as a stable one (and takes a sixth of its time).
+    """
+    keys = durations_s.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(keys.size, dtype=np.uint64)
+    keys.sort()
+    return keys.astype(np.uint32), (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
 
 
 def _effective(seconds: npt.NDArray[np.float64], quadratic_s: float | None) -> npt.NDArray[np.float64]:

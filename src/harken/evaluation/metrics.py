@@ -190,7 +190,7 @@ def _by_id(texts: Texts, side: str) -> dict[str, str]:
         found = {str(place): text for place, text in enumerate(texts)}  # type: ignore[misc]
     else:
         found = {}
-        for id_, text in texts:
+        for id_, text in texts:  # type: ignore[str-unpack]
             if id_ in found:
                 raise InputError(f"{side} hold the id {id_!r} twice.", hint="Give every utterance a name of its own.")
             found[id_] = text

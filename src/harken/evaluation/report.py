@@ -230,7 +230,7 @@ def _rate(errors: Any, totals: Any, units: Sequence[str] | None, options: dict[s
     interval = bootstrap_interval(errors, totals, units, **options)
     return {
         "value": int(errors.sum()) / total if total else None,
-        **{key: value for key, value in interval.as_json().items()},
+        **interval.as_json(),
     }
 
 
@@ -251,7 +251,8 @@ def _shown(rate: Mapping[str, Any]) -> str:
     if rate["low"] is None:
         return _percent(rate["value"])
     share = f"{100 * rate['confidence']:.0f} %"
-    return f"{_percent(rate['value'])}  ({share} interval {100 * rate['low']:.2f} to {100 * rate['high']:.2f}, by {rate['unit']})"
+    interval = f"{100 * rate['low']:.2f} to {100 * rate['high']:.2f}"
+    return f"{_percent(rate['value'])}  ({share} interval {interval}, by {rate['unit']})"
 
 
 def _error_text(entry: Mapping[str, Any]) -> str:

@@ -69,7 +69,8 @@ def cpu_model(*, root: Path = Path("/")) -> str | None:
 def gpu_facts(*, run: Callable[..., Any] = subprocess.run) -> dict[str, Any]:
     """GPUs and CUDA version: from torch where the program has loaded it, else from nvidia-smi.
 
-    torch is never imported for this: a run on a CPU without torch should not pay for it.
+    torch is never imported for this: a program that does without it should not pay for it. Where it is loaded and
+    sees a GPU, asking for the GPU's properties starts CUDA, which such a program is about to do anyway.
     """
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "cuda"):

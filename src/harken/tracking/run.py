@@ -74,8 +74,13 @@ class RunFolder:
         Raises InputError when the folder has contents, RunBusyError when another process is at the same.
         """
         _require_empty(path)
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock.take(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = FolderLock.take(path)
+        except OSError as err:
+            raise InputError(
+                f"{path} cannot be used for a run: {err.strerror or err}.", hint="Choose another place with --out."
+            ) from err
         try:
             _require_empty(path)  # again, now that nobody else can begin here
             moment = _iso(clock())
@@ -107,7 +112,12 @@ class RunFolder:
         run is still going.
         """
         _load_record(path)  # before a lock file is written into a folder that is something else
-        lock = FolderLock.take(path)
+        try:
+            lock = FolderLock.take(path)
+        except OSError as err:
+            raise InputError(
+                f"{path} cannot be written: {err.strerror or err}.", hint="Check its permissions."
+            ) from err
         try:
             run = cls(path, _load_record(path), lock, clock)
             for name in (_METRICS, _EVENTS):
@@ -257,7 +267,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Lines that a resume has made void are left out. Of several lines with the same step and the same names, the last
     counts. Raises InputError when `path` is not a run folder or a line in the middle of the file is broken.
     """
-    _load_record(path)
     resumes = [
         (int(event["metrics_bytes"]), int(event["from_step"]))
         for event in read_events(path)
@@ -271,7 +280,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """What happened in a run, in the order it was logged, resumes and what came before them included."""
+    """What happened in a run, in the order it was logged, resumes and what came before them included.
+
+    Raises as `read_metrics` does.
+    """
+    _load_record(path)
     return [line for _, line in read_lines(path / _EVENTS)]
 
 

@@ -160,8 +160,12 @@ class TrainingConfig(Strict):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingConfig(Strict):
     sinks: tuple[str, ...] = ()  # such as mlflow, tensorboard
-    experiment: str = "default"
+    experiment: str = "harken"  # of MLflow
     tracking_uri: str | None = None  # an MLflow server or database; None is a file in Harken's home
+
+    def __post_init__(self) -> None:
+        if self.tracking_uri is not None and "mlflow" not in self.sinks:
+            raise ValueError(f"tracking_uri is {self.tracking_uri!r}, but sinks has no mlflow; add it, or leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

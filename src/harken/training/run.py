@@ -14,7 +14,10 @@ import torch
 
 from harken.core import InputError, MetricSink, dump_settings, load_yaml, parse_settings
 from harken.core.files import sha256_file, write_text
-from harken.inference.torch_engine import pick_device
+from harken.data.manifest import read_manifest
+from harken.evaluation.recognition import evaluate_recognizer
+from harken.evaluation.report import write_report
+from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer, pick_device
 from harken.models.family import count_parameters
 from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
@@ -297,12 +300,29 @@ class _Life:
                 f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})"
             )
 
+    def _report(self, parts: ModelParts) -> tuple[str, dict[str, Any]]:
+        """Score the model on the test set, or on the validation set where the recipe names no test."""
+        data = self.recipe.data
+        name, manifest = ("test", data.test) if data.test is not None else ("validation", data.validation)
+        recognizer = TorchRecognizer(
+            model=parts.model,
+            features=parts.features,
+            tokenizer=parts.tokenizer,
+            config=TorchEngineConfig(device=self.recipe.training.device),
+        )
+        utterances = [u for u in read_manifest(manifest) if u.text is not None]
+        report, rows = evaluate_recognizer(
+            recognizer, utterances, self.assembler.read_audio, normalizer=data.normalizer
+        )
+        write_report(self.run.path / "report", report, rows)
+        return name, report
+
     def _finish(self, parts: ModelParts, trainer: Trainer) -> None:
-        """Write model/ from the checkpoint with the lowest validation WER."""
+        """Write report/ and model/ from the checkpoint with the lowest validation WER."""
         best = trainer.store.best()
         if best is not None:
             parts.model.load_state_dict(trainer.store.load(best).model)
-        state = trainer.state
+        scored_on, report = self._report(parts)
         description = describe(
             parts.model,
             family=parts.family,
@@ -310,7 +330,7 @@ class _Life:
             features=parts.features,
             tokenizer=parts.tokenizer,
             normalizer=self.recipe.data.normalizer,
-            metrics={"validation": {"wer": state.best_wer}},
+            metrics={scored_on: {key: report[key] for key in ("wer", "cer", "words", "utterances")}},
             provenance={
                 "run": self.run.id,
                 "update": best or 0,
@@ -327,18 +347,18 @@ def _numerics(recipe: Recipe) -> Iterator[None]:
     import torch.utils.deterministic as memory
 
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = memory.fill_uninitialized_memory
+    filling = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(recipe.training.threads or threads)
     # CUDA's CTC backward has no deterministic form; there the switch warns and the rest stays reproducible.
     torch.use_deterministic_algorithms(True, warn_only=pick_device(recipe.training.device).type == "cuda")
     # The switch also fills fresh memory with NaN, to find code that reads it; that costs time and changes no result.
-    memory.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        memory.fill_uninitialized_memory = filling
+        memory.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
 
 
 def _cores() -> int:

@@ -1,0 +1,133 @@
+"""Connected digits from FSDD, start to end: WER on the training speakers, and on each speaker left out in turn.
+
+    python -m benchmarks.run digits
+
+Needs the Free Spoken Digit Dataset in the folder that HARKEN_FSDD names, or in ../shared/data/fsdd. Each training runs
+with one thread; CPU time is of the training alone. `python -m benchmarks.bench_digits NAME key=value` trains one recipe
+on one division ("seen" or a speaker) and prints the result.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import ROOT
+from harken.cli.demo import DEMO_RECIPE, PASSES, VALIDATION_TAKES
+from harken.cli.scoring import evaluate_model
+from harken.core import InputError, Utterance, apply_overrides, load_yaml, parse_settings
+from harken.data.compose import ComposeConfig, compose_utterances
+from harken.data.importers import import_corpus
+from harken.data.manifest import write_manifest
+from harken.training.recipe import Recipe, with_absolute_paths
+from harken.training.run import train
+
+NAME = "digits"
+TARGET = (
+    "seen speakers: WER at most 2 % in 120 s of CPU (Conformer: 3 % in 180 s); left-out speakers: mean WER at most 20 %"
+)
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
+UNSEEN = ROOT / "recipes" / "digits-new-speakers.yaml"
+SEEN = {
+    "words": DEMO_RECIPE,
+    "characters": ROOT / "recipes" / "digits-characters.yaml",
+    "bpe": ROOT / "recipes" / "digits-bpe.yaml",
+    "conformer": ROOT / "recipes" / "digits-conformer.yaml",
+}
+
+
+def corpus() -> Path:
+    """Where the recordings are. Raises InputError where they are not."""
+    folder = Path(os.environ.get("HARKEN_FSDD", ROOT.parent / "shared" / "data" / "fsdd"))
+    if not (folder / "recordings").is_dir():
+        raise InputError(f"{folder} has no recordings.", hint="Set HARKEN_FSDD to the folder of the FSDD data set.")
+    return folder
+
+
+def division(clips: Sequence[Utterance], left_out: str | None) -> dict[str, list[Utterance]]:
+    """Clips for train, validation and test; with `left_out`, all clips of that speaker are the test."""
+    parts: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
+    for clip in clips:
+        held_out = clip.tags["split"] == "test"
+        validation = int(clip.tags["index"]) in VALIDATION_TAKES
+        if left_out is None:
+            name = "test" if held_out else "validation" if validation else "train"
+        else:
+            name = "test" if clip.speaker == left_out else "validation" if held_out or validation else "train"
+        parts[name].append(replace(clip, tags={"split": name}))
+    return parts
+
+
+def run_one(recipe: Path, left_out: str | None, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train one recipe on one division in `folder`; WER on its test set and the CPU time of the training."""
+    clips = import_corpus("fsdd", corpus()).utterances
+    paths = {}
+    for name, members in division(clips, left_out).items():
+        config = ComposeConfig(passes=PASSES if name == "train" else 1, gap_fill="noise")
+        paths[name] = folder / f"{name}.jsonl"
+        write_manifest(paths[name], compose_utterances(members, folder / name, config))
+    data = [f"data.{name}={paths[name]}" for name in ("train", "validation", "test")]
+    settings = parse_settings(Recipe, apply_overrides(load_yaml(recipe), [*data, *overrides]), source=str(recipe))
+    outcome = train(with_absolute_paths(settings, folder), folder / "run")
+    report = evaluate_model(outcome.model_folder, paths["test"])
+    return {
+        "wer": report["wer"]["value"],
+        "low": report["wer"]["low"],
+        "high": report["wer"]["high"],
+        "words": report["words"],
+        "updates": outcome.state.update,
+        "cpu_s": round(outcome.cpu_s, 1),
+        "wall_s": round(outcome.wall_s, 1),
+        "data_wait_share": round(outcome.data_wait_share, 4),
+    }
+
+
+def run() -> dict[str, Any]:
+    """Every recipe on its own speakers, and the recipe for new speakers on each speaker left out."""
+    figures: dict[str, Any] = {}
+    for name, recipe in SEEN.items():
+        result = _isolated(recipe, None)
+        figures[f"{name}, seen speakers"] = _figure(result)
+    unseen = {speaker: _isolated(UNSEEN, speaker) for speaker in SPEAKERS}
+    for speaker, result in unseen.items():
+        figures[f"{speaker} left out"] = _figure(result)
+    mean = sum(result["wer"] for result in unseen.values()) / len(unseen)
+    figures["mean of left-out speakers"] = {"value": round(100 * mean, 2), "unit": "% WER"}
+    met = (
+        mean <= 0.20
+        and all(
+            figures[f"{name}, seen speakers"]["value"] <= (3 if name == "conformer" else 2)
+            for name in ("words", "conformer")
+        )
+        and figures["words, seen speakers"]["cpu_s"] <= 120
+        and figures["conformer, seen speakers"]["cpu_s"] <= 180
+    )
+    return {"name": NAME, "figures": figures, "target": TARGET, "met": met, "rivals": {}}
+
+
+def _figure(result: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {key: result[key] for key in ("words", "updates", "cpu_s", "wall_s", "data_wait_share")}
+    spread = [round(100 * result[key], 2) for key in ("low", "high")]
+    return {"value": round(100 * result["wer"], 2), "unit": "% WER", "spread": spread, **shown}
+
+
+def _isolated(recipe: Path, left_out: str | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="harken-digits-") as folder:
+        return run_one(recipe, left_out, Path(folder), overrides)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`NAME [RECIPE.yaml] [key=value ...]`: one division, printed as JSON."""
+    name, *rest = arguments
+    recipe = Path(rest.pop(0)) if rest and rest[0].endswith(".yaml") else DEMO_RECIPE
+    print(
+        json.dumps({"division": name, "overrides": rest, **_isolated(recipe, None if name == "seen" else name, rest)})
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
