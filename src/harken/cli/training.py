@@ -70,10 +70,12 @@ def _resume(folder: Path) -> "TrainingOutcome":
         return resume(folder, view=view, sinks=open_recipe_sinks)
 
 
-def _provenance(recipe: "Recipe") -> dict[str, Any]:
+def _provenance(recipe: "Recipe", folder: Path) -> dict[str, Any]:
     from harken.tracking.provenance import collect_provenance
 
-    return collect_provenance(repository=Path.cwd(), data={}, seeds={"recipe": recipe.seed})
+    return collect_provenance(
+        repository=Path.cwd(), data={}, seeds={"recipe": recipe.seed}, diff_file=folder / "code.diff"
+    )
 
 
 def open_recipe_sinks(run: "RunFolder", recipe: "Recipe") -> "list[MetricSink]":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from harken.core.units import format_bytes
+from harken.tracking.hardware import read_memory
 
 logger = logging.getLogger(__name__)
 
@@ -15,16 +16,17 @@ def memory_share(device: torch.device) -> tuple[float, float]:
     """Bytes in use and bytes there are: of the GPU, or of this machine's memory for a CPU run.
 
     GPU use is what PyTorch has reserved plus what other processes hold; on the CPU it is all memory that is not
-    available to a new allocation.
+    available to a new allocation, of what the machine or the container has.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(total - free - reusable), float(total)
-    import psutil
-
-    machine = psutil.virtual_memory()
-    return float(machine.total - machine.available), float(machine.total)
+    memory = read_memory()
+    sizes = [size for size in (memory.total, memory.limit) if size is not None]
+    if not sizes or memory.available is None:
+        return 0.0, 1.0  # this system does not say; nothing can be watched
+    return float(max(0, min(sizes) - memory.available)), float(min(sizes))
 
 
 class MemoryWatch:

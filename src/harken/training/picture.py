@@ -97,7 +97,7 @@ def _draw_rate(axes: "Axes", history: History, *, key: str, name: str) -> None:
     axes.set_ylim(0, max(top, 1.0))
     if rows[0][0] == 0 and rows[0][1] > top:
         axes.annotate(
-            f"{rows[0][1]:.0f} before training", (0.02, 0.97), xycoords="axes fraction", va="top", color=MUTED
+            f"{rows[0][1]:.0f} before training", (0.35, 0.97), xycoords="axes fraction", va="top", color=MUTED
         )
     _mark_best(axes, history)
     last_step, last = rows[-1]

@@ -63,7 +63,7 @@ def train(
     *,
     view: ProgressView | None = None,
     sinks: Callable[[RunFolder, Recipe], Sequence[MetricSink]] | None = None,
-    provenance: Callable[[Recipe], dict[str, Any]] | None = None,
+    provenance: Callable[[Recipe, Path], dict[str, Any]] | None = None,
 ) -> TrainingOutcome:
     """Run a recipe in a new run folder.
 
@@ -76,7 +76,7 @@ def train(
     run = RunFolder.create(folder, name=recipe.name, kind="training", settings=settings)
     with run:
         write_text(folder / RECIPE, _yaml(settings))
-        facts = provenance(recipe) if provenance else {}
+        facts = provenance(recipe, folder) if provenance else {}
         run.update(provenance=facts | {"manifests": manifest_hashes(recipe)})
         return _Life(run, recipe, assembler, view or SilentView()).live(sinks, resume=False)
 
