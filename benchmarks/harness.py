@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("harken", "numpy", "scipy", "torch", "onnxruntime", "soxr", "soundfile", "av", "transformers", "numba")
+PACKAGES = ("harken", "numpy", "scipy", "torch", "onnxruntime", "soxr", "soundfile", "av", "transformers")
 
 
 @dataclass(frozen=True, kw_only=True)

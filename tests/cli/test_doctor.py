@@ -26,7 +26,7 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Check]:
 
 
 def test_the_development_environment_has_every_part(checks: dict[str, Check]) -> None:
-    wanted = {"Python", "torch", "speech detection", "speech synthesis", "numba", "matplotlib", "mlflow", "datasets"}
+    wanted = {"Python", "torch", "speech detection", "speech synthesis", "matplotlib", "mlflow", "datasets"}
     assert {name: checks[name].state for name in wanted} == dict.fromkeys(wanted, "ok")
 
 

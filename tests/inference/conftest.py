@@ -54,6 +54,4 @@ def noises() -> list[Waveform]:
     """Bursts of noise of many lengths, not in order of length."""
     generator = np.random.default_rng(5)
     lengths = [8_000, 31_000, 4_321, 16_000, 400, 24_017, 12_000]
-    return [
-        (0.2 * generator.standard_normal(n) * (1 + np.sin(np.arange(n) / 700))).astype(np.float32) for n in lengths
-    ]
+    return [(0.2 * generator.standard_normal(n) * (1 + np.sin(np.arange(n) / 700))).astype(np.float32) for n in lengths]

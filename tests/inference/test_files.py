@@ -96,4 +96,5 @@ def test_no_files_give_no_results() -> None:
 def test_limits_are_the_callers(tmp_path: Path) -> None:
     (result,) = transcribe_files(Meter(), [write(tmp_path, 32_000)], limits=DecodeLimits(max_duration_s=1.0))
     assert isinstance(result.error, AudioDecodeError)
-    assert "2.0 s" in str(result.error)
+    assert "32000.wav" in str(result.error)
+    assert "1.0 s" in str(result.error)

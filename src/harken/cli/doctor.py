@@ -65,7 +65,6 @@ CODECS = (
 )
 
 OPTIONAL_PACKAGES = (
-    ("numba", "speed", "alignment of large test sets runs slower without it"),
     ("matplotlib", "train", "pictures of training and data are left out without it"),
     ("mlflow", "tracking", "runs go to their folders only without it"),
     ("tensorboard", "tracking", "no TensorBoard files without it"),

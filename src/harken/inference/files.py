@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from harken.audio.decode import DecodeLimits, decode_audio
-from harken.core import HarkenError, Recognizer, Transcript, Waveform
+from harken.core import HarkenError, InputError, Recognizer, RunFailed, Transcript, Waveform
 
 WINDOW_FILES = 64
 
@@ -28,7 +28,8 @@ def transcribe_files(
     workers: int = 2,
     limits: DecodeLimits | None = None,
 ) -> Iterator[FileResult]:
-    """One result per path, in order. A file that cannot be decoded gives its error and stops nothing.
+    """One result per path, in order. A file that cannot be decoded, or that the recognizer refuses, gives its error
+    and stops nothing.
 
     Works through windows of `WINDOW_FILES` files: each is decoded by `workers` threads and handed to the recognizer
     whole, which batches by length. Memory is bounded by two windows of decoded audio.
@@ -56,10 +57,26 @@ def transcribe_files(
 def _window_results(
     recognizer: Recognizer, names: Sequence[str], audio: Sequence[Waveform | HarkenError]
 ) -> Iterator[FileResult]:
-    decoded = [item for item in audio if not isinstance(item, HarkenError)]
-    transcripts = iter(recognizer.transcribe_batch(decoded))
+    decoded = [(name, item) for name, item in zip(names, audio, strict=True) if not isinstance(item, HarkenError)]
+    recognized = iter(_together(recognizer, decoded))
     for name, item in zip(names, audio, strict=True):
-        if isinstance(item, HarkenError):
-            yield FileResult(path=name, error=item)
-        else:
-            yield FileResult(path=name, transcript=next(transcripts))
+        yield FileResult(path=name, error=item) if isinstance(item, HarkenError) else next(recognized)
+
+
+def _together(recognizer: Recognizer, items: Sequence[tuple[str, Waveform]]) -> list[FileResult]:
+    """Results of decoded files; where the batch is refused, one by one, so that only the culprit is lost."""
+    try:
+        transcripts = recognizer.transcribe_batch([waveform for _, waveform in items])
+    except HarkenError as err:
+        if len(items) == 1:
+            return [FileResult(path=items[0][0], error=_named(items[0][0], err))]
+        return [result for item in items for result in _together(recognizer, [item])]
+    return [FileResult(path=name, transcript=t) for (name, _), t in zip(items, transcripts, strict=True)]
+
+
+def _named(path: str, error: HarkenError) -> HarkenError:
+    """The recognizer's error, of the same family, with the file it knew nothing of."""
+    named = RunFailed if isinstance(error, RunFailed) else InputError
+    found = named(f"{path}: {error.message}", hint=error.hint)
+    found.__cause__ = error
+    return found

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from html import escape
 
 from harken.core import InputError, Segment, Transcript
 
@@ -11,7 +12,10 @@ CUE_S = 6.0
 
 
 def render(transcript: Transcript, style: str) -> str:
-    """A transcript in one of `FORMATS`, ending in a newline. Times are in seconds (tsv, json) or cue notation."""
+    """A transcript in one of `FORMATS`. Times are in seconds (tsv, json) or cue notation.
+
+    Ends in a newline, except for srt without a word, which is empty. Raises InputError for another format.
+    """
     if style not in FORMATS:
         raise InputError(f"{style!r} is not a transcript format.", hint=f"Use one of {', '.join(FORMATS)}.")
     if style == "txt":
@@ -22,12 +26,11 @@ def render(transcript: Transcript, style: str) -> str:
     if style == "tsv":
         rows = [f"{cue.start_s:.3f}\t{cue.end_s:.3f}\t{' '.join(cue.text.split())}" for cue in cues]
         return "\n".join(["start_s\tend_s\ttext", *rows]) + "\n"
-    mark = "," if style == "srt" else "."
-    blocks = [
-        f"{number}\n{_clock(cue.start_s, mark)} --> {_clock(cue.end_s, mark)}\n{cue.text}\n"
-        for number, cue in enumerate(cues, start=1)
-    ]
-    return "\n".join(blocks) if style == "srt" else "\n".join(["WEBVTT\n", *blocks])
+    if style == "srt":
+        return "\n".join(_block(number, cue, ",", cue.text) for number, cue in enumerate(cues, start=1))
+    # WebVTT cues hold markup, section 4.2.2 of the W3C's text; names such as AT&T would be read as such.
+    blocks = [_block(number, cue, ".", escape(cue.text, quote=False)) for number, cue in enumerate(cues, start=1)]
+    return "\n".join(["WEBVTT\n", *blocks])
 
 
 def transcript_json(transcript: Transcript) -> dict[str, object]:
@@ -48,6 +51,10 @@ def _cues(segment: Segment) -> list[Segment]:
             cues.append(Segment(text=text, start_s=piece[0].start_s, end_s=piece[-1].end_s, words=piece))
             start = end
     return cues or [segment]
+
+
+def _block(number: int, cue: Segment, mark: str, text: str) -> str:
+    return f"{number}\n{_clock(cue.start_s, mark)} --> {_clock(cue.end_s, mark)}\n{text}\n"
 
 
 def _clock(seconds: float, mark: str) -> str:

@@ -3,6 +3,7 @@
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +35,15 @@ class TorchEngineConfig(Strict):
 
 
 def pick_device(name: str) -> torch.device:
-    """The device a setting names; `auto` is the first GPU, or else the CPU. Raises MissingPart for an absent one."""
+    """The device a setting names; `auto` is the first GPU, or else the CPU.
+
+    Raises MissingPart for an absent GPU, InputError for anything that is not named in `TorchEngineConfig`.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as err:
-        raise InputError(f"device is {name!r}.", hint="Use auto, cpu, cuda or cuda:N.") from err
+    if re.fullmatch(r"cpu|cuda(:\d{1,3})?", name) is None:
+        raise InputError(f"device is {name!r}.", hint="Use auto, cpu, cuda or cuda:N.")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MissingPart(f"device is {name!r}, but PyTorch sees {torch.cuda.device_count()} GPUs.", hint="Use cpu.")
     return device
