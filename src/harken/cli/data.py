@@ -28,7 +28,7 @@ def import_(
     from harken.data.importers import import_corpus
     from harken.data.manifest import write_manifest
 
-    result = import_corpus(kind, source, **_options(option or []))
+    result = import_corpus(kind, source, **_pairs(option or [], "--option", "require_text=false"))
     if not result.utterances:
         reason = (
             f"the first of {len(result.rejected)}: {result.rejected[0].reason}" if result.rejected else "it is empty"
@@ -46,10 +46,19 @@ def import_(
         typer.echo(f"{out}: {counted(written, 'utterance')}, {hours:.2f} h")
 
 
-def _options(pairs: list[str]) -> dict[str, Any]:
-    from harken.core import apply_overrides
+def _pairs(pairs: list[str], option: str, example: str) -> dict[str, Any]:
+    """Repeated NAME=VALUE options as a mapping; values are read as YAML."""
+    from harken.core import InputError, apply_overrides
 
-    return apply_overrides({}, pairs)
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{option} {pair!r} is not NAME=VALUE.", hint=f"Write {option} {example}.")
+        if name in found:
+            raise InputError(f"{option} gives {name!r} twice.", hint="Keep one of them.")
+        found[name] = apply_overrides({}, [f"value={value}"])["value"]
+    return found
 
 
 @app.command("validate")
@@ -61,9 +70,12 @@ def validate(
     json_output: JsonOption = False,
 ) -> None:
     """Read every file and report every problem. Exit code 2 when an utterance is unusable."""
+    from harken.core import parse_settings
     from harken.data.manifest import check_manifest, read_manifest, write_manifest
     from harken.data.validate import ValidationConfig, validate_utterances
 
+    limits = {"max_duration_s": max_duration_s, "min_duration_s": min_duration_s}
+    config = parse_settings(ValidationConfig, limits, source="harken data validate")
     problems = check_manifest(manifest)
     if problems:
         if json_output:
@@ -72,7 +84,6 @@ def validate(
             for problem in problems:
                 typer.echo(f"{problem.file}:{problem.line}: {problem.key}: {problem.message}".replace(": :", ":"))
         raise typer.Exit(2)
-    config = ValidationConfig(max_duration_s=max_duration_s, min_duration_s=min_duration_s)
     report = validate_utterances(read_manifest(manifest), config)
     if json_output:
         print_json(report.as_json())
@@ -93,9 +104,12 @@ def stats(
     json_output: JsonOption = False,
 ) -> None:
     """Describe a data set: hours, speakers, durations, words."""
+    from harken.core import InputError
     from harken.data.manifest import read_manifest
     from harken.data.stats import sample_files, summarize
 
+    if picture is not None and picture.suffix.lower() not in (".png", ".svg"):
+        raise InputError(f"--picture is {picture}.", hint="Use a name that ends in .png or .svg.")
     utterances = read_manifest(manifest)
     summary = summarize(utterances)
     sampled = sample_files(utterances, sample) if sample else None
@@ -134,10 +148,7 @@ def split(
     if by == "tag":
         parts = split_by_tag(utterances).parts
     elif by in ("speaker", "recording", "utterance"):
-        shares = _options(part or ["train=0.8", "validation=0.1", "test=0.1"])
-        wrong = [name for name, share in shares.items() if not isinstance(share, int | float)]
-        if wrong:
-            raise InputError(f"--part {wrong[0]}={shares[wrong[0]]!r} has no number.", hint="Write --part train=0.8.")
+        shares = _shares(part or ["train=0.8", "validation=0.1", "test=0.1"])
         parts = split_by_ratio(utterances, shares, by=by, seed=seed).parts  # type: ignore[arg-type]
     else:
         raise InputError(f"--by is {by!r}.", hint="Use speaker, recording, utterance or tag.")
@@ -147,6 +158,19 @@ def split(
     else:
         for name, count in counts.items():
             typer.echo(f"{out / name}.jsonl: {counted(count, 'utterance')}")
+
+
+def _shares(parts: list[str]) -> dict[str, float]:
+    """--part NAME=SHARE as a mapping. A name becomes a file name, so it may not leave the folder."""
+    from harken.core import InputError
+
+    shares = _pairs(parts, "--part", "train=0.8")
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise InputError(f"--part {name}={share} has no number.", hint="Write --part train=0.8.")
+        if Path(name).name != name:
+            raise InputError(f"--part names {name!r}, which cannot be a file name.", hint="Write --part train=0.8.")
+    return shares
 
 
 @app.command("compose")
@@ -162,16 +186,13 @@ def compose(
     seed: SeedOption = 0,
 ) -> None:
     """Join short clips of one speaker into longer utterances."""
+    from harken.core import parse_settings
     from harken.data.compose import ComposeConfig, compose_utterances
     from harken.data.manifest import read_manifest
 
-    config = ComposeConfig(
-        min_clips=min_clips,
-        max_clips=max_clips,
-        passes=passes,
-        seed=seed,
-        gap_fill="noise" if noise_gaps else "silence",
-    )
+    settings = {"min_clips": min_clips, "max_clips": max_clips, "passes": passes, "seed": seed}
+    gap_fill = "noise" if noise_gaps else "silence"
+    config = parse_settings(ComposeConfig, {**settings, "gap_fill": gap_fill}, source="harken data compose")
     composed = compose_utterances(read_manifest(manifest), out, config)
     typer.echo(f"{out / 'manifest.jsonl'}: {counted(len(composed), 'utterance')}")
 

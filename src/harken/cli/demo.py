@@ -34,7 +34,7 @@ def demo(
         typer.Option(help="Folder with recordings in FSDD's layout, or a manifest; by default digits are synthesised."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
-    updates: Annotated[int | None, typer.Option(help="Training updates; by default the recipe's.")] = None,
+    updates: Annotated[int | None, typer.Option(min=1, help="Training updates; by default the recipe's.")] = None,
 ) -> None:
     """Walk from audio to a tested recogniser in a few minutes on a CPU.
 

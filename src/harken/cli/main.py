@@ -64,15 +64,18 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; never shows a traceback for an error raised on purpose."""
+    """Run the command line; never shows a traceback for an error raised on purpose, nor for a disk that refuses."""
     try:
         app()
     except KeyboardInterrupt:
         complain("Interrupted.")
         sys.exit(130)
     except Exception as err:
-        from harken.core.errors import HarkenError  # only now: it brings NumPy, and --help needs none
+        from harken.core.errors import HarkenError, RunFailed  # only now: it brings NumPy, and --help needs none
 
+        if isinstance(err, OSError) and not logging.getLogger("harken").isEnabledFor(logging.INFO):
+            what = f"{err.filename}: {err.strerror}." if err.filename else f"{err}."
+            err = RunFailed(what, hint="Check the path, its permissions and the space on its disk; -v says more.")
         if not isinstance(err, HarkenError):
             raise
         complain(str(err))

@@ -1,11 +1,11 @@
 """`harken runs`: list and look at training runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from harken.cli.output import print_json, table
+from harken.cli.output import complain, note, print_json, table
 
 app = typer.Typer(help="List and look at training runs.", no_args_is_help=True)
 FolderOption = Annotated[Path, typer.Option("--dir", help="Folder that holds the runs.")]
@@ -16,17 +16,31 @@ def list_runs(
     folder: FolderOption = Path("runs"),
     json_output: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
 ) -> None:
-    """List the runs in a folder, newest last."""
-    from harken.core import MissingPart
+    """List the runs in a folder, newest last. A damaged record is reported; the exit code is 2 then."""
+    from harken.core import HarkenError, MissingPart
     from harken.tracking.run import read_record
 
     if not folder.is_dir():
         raise MissingPart(f"{folder} does not exist.", hint="Name the folder of your runs with --dir.")
-    records = [read_record(path.parent) for path in folder.glob("*/run.json")]
+    records, damaged = [], 0
+    for path in sorted(folder.glob("*/run.json")):
+        try:
+            records.append(read_record(path.parent))
+        except HarkenError as err:
+            complain(str(err))
+            damaged += 1
     records.sort(key=lambda record: str(record["created_at"]))
     if json_output:
         print_json(records)
-        return
+    elif records:
+        typer.echo(_overview(records))
+    else:
+        note(f"{folder} holds no run{' that can be read' if damaged else ''}.")
+    if damaged:
+        raise typer.Exit(2)
+
+
+def _overview(records: list[dict[str, Any]]) -> str:
     rows = []
     for record in records:
         result = record.get("result") or {}
@@ -34,7 +48,7 @@ def list_runs(
         rows.append(
             (record["id"], record["status"], result.get("updates", ""), "" if wer is None else f"{100 * wer:.2f} %")
         )
-    typer.echo(table(("run", "status", "updates", "best WER"), rows))
+    return table(("run", "status", "updates", "best WER"), rows)
 
 
 @app.command("show")
@@ -65,4 +79,5 @@ def show(
     shown = [event for event in events if event["event"] != "checkpoint"]
     for event in shown[-10:]:
         rest = {key: value for key, value in event.items() if key not in ("event", "step", "time")}
-        typer.echo(f"{event['event']} at {event['step']}: {rest}")
+        when = "" if event["step"] is None else f" at {event['step']}"
+        typer.echo(f"{event['event']}{when}: {rest}")

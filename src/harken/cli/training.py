@@ -34,11 +34,14 @@ def train(
     """
     from harken.core import InputError
 
-    if (recipe is None) == (resume is None):
-        raise InputError("Give a recipe, or --resume with a run folder.", hint="See harken train --help.")
+    if recipe is None and resume is None:
+        raise InputError("There is no recipe.", hint="Write harken train RECIPE, or harken train --resume RUN.")
     if resume is not None:
-        if overrides or out or dry_run:
-            raise InputError("--resume goes on with the run's own recipe.", hint="Leave out overrides and options.")
+        if recipe or overrides or out or dry_run:
+            raise InputError(
+                "--resume goes on with the run's own recipe.",
+                hint="Leave out the recipe, KEY=VALUE, --out and --dry-run.",
+            )
         _report(_resume(resume), json_output)
     elif recipe is not None:
         from harken.training.recipe import load_recipe

@@ -22,16 +22,18 @@ def recognize_all(
 ) -> Hypotheses:
     """What the recognizer makes of every utterance, in windows of similar length, and how fast.
 
-    The real-time factor is of batched recognition, decoding of files excluded. Latency is of the first
-    `latency_utterances` utterances taken one at a time, after one of warm-up. An utterance whose audio cannot be read,
+    The real-time factor is of batched recognition, decoding of files excluded. Latency is of `latency_utterances`
+    utterances, spread evenly from the longest to the shortest, taken one at a time after one of warm-up. An utterance whose audio cannot be read,
     or that the recognizer refuses, is a failure with its reason; the others go on.
     """
     texts: dict[str, str] = {}
     failures: dict[str, str] = {}
     processing_s = audio_s = 0.0
     latencies: list[float] = []
+    ordered = sorted(utterances, key=lambda u: (-u.duration_s, u.id))
+    timed = {ordered[place * len(ordered) // latency_utterances].id for place in range(latency_utterances) if ordered}
     warm = False
-    for window in _windows(sorted(utterances, key=lambda u: (-u.duration_s, u.id))):
+    for window in _windows(ordered):
         loaded: list[tuple[Utterance, Waveform]] = []
         for utterance in window:
             try:
@@ -42,8 +44,8 @@ def recognize_all(
             continue
         if not warm:
             _latencies(recognizer, loaded[-1:], clock)
-            latencies = _latencies(recognizer, loaded[:: max(1, len(loaded) // latency_utterances)], clock)
             warm = True
+        latencies += _latencies(recognizer, [item for item in loaded if item[0].id in timed], clock)
         began = clock()
         texts |= _together(recognizer, loaded, failures)
         processing_s += clock() - began

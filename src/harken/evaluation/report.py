@@ -17,6 +17,7 @@ from harken.evaluation.statistics import bootstrap_interval, choose_units
 REPORT = "report.json"
 UTTERANCES = "utterances.jsonl"
 MOST_ERRORS = 50
+SHOWN_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +181,14 @@ def format_report(
         lines.append(f"{'untouched base':<15}{_shown(baseline['wer'])}")
     lines += [f"{'WER':<15}{_shown(report['wer'])}", f"{'CER':<15}{_shown(report['cer'])}"]
     lines.append(
-        f"{'words':<15}{report['words']} in {report['utterances']} utterances: {report['substitutions']} substituted, "
-        f"{report['deletions']} deleted, {report['insertions']} inserted"
+        f"{'words':<15}{report['words']} in {_utterances(report['utterances'])}: "
+        f"{report['substitutions']} substituted, {report['deletions']} deleted, {report['insertions']} inserted"
     )
     if report["rtf"] is not None:
         lines.append(f"{'speed':<15}{report['rtf']:.4f} s of processing per second of audio (RTF)")
     if report["failures"]:
-        lines.append(f"{'failed':<15}{len(report['failures'])} utterances, counted as deletions")
+        lines.append(f"{'failed':<15}{_utterances(len(report['failures']))}, counted as deletions")
+        lines += [f"  {id_}: {reason}" for id_, reason in list(report["failures"].items())[:SHOWN_FAILURES]]
     if len(report["speakers"]) > 1:
         worst = sorted(report["speakers"].items(), key=lambda item: -(item[1]["wer"]["value"] or 0))[:5]
         shown = ", ".join(f"{name} {_percent(entry['wer']['value'])}" for name, entry in worst)
@@ -241,6 +243,10 @@ def _groups(result: Score, labels: Sequence[str | None], *, samples: int, seed: 
         str(name): _rates(result, np.flatnonzero(names == name), "utterance", None, samples=samples, seed=seed)
         for name in sorted(set(names.tolist()) - {""})
     }
+
+
+def _utterances(count: int) -> str:
+    return f"{count} utterance{'' if count == 1 else 's'}"
 
 
 def _percent(rate: float | None) -> str:

@@ -25,6 +25,7 @@ from harken.text.tokenize import load_tokenizer
 FORMAT = 1
 DESCRIPTION = "harken.json"
 WEIGHTS = "model.safetensors"
+WEIGHTS_HASH = "weights_sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def save_model(folder: Path, *, model: CtcModel, description: ModelDescription, 
     write_json(folder / "preprocessor_config.json", description.features)
     write_weights(folder / WEIGHTS, model)
     write_text(folder / "README.md", model_card(folder.resolve().parent.name, dump_settings(description)))
-    weights = {"weights_sha256": sha256_file(folder / WEIGHTS)}
+    weights = {WEIGHTS_HASH: sha256_file(folder / WEIGHTS)}
     write_json(folder / DESCRIPTION, dump_settings(description) | weights)
 
 
@@ -116,6 +117,12 @@ def read_description(folder: Path) -> ModelDescription:
     Raises MissingPart when the folder is absent or is no model folder, InputError when its description is damaged or
     of a newer format.
     """
+    data = dict(_read_harken_json(folder))
+    data.pop(WEIGHTS_HASH, None)
+    return parse_settings(ModelDescription, data, source=str(folder / DESCRIPTION))
+
+
+def _read_harken_json(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         what = "is not a model folder: it has no harken.json" if folder.is_dir() else "does not exist"
@@ -124,29 +131,47 @@ def read_description(folder: Path) -> ModelDescription:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise InputError(f"{path} is not valid JSON: {err}.", hint="Copy the model folder again.") from err
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise InputError(f"{path} has format {found!r}; this Harken reads {FORMAT}.", hint="Update Harken.")
-    data.pop("weights_sha256", None)
-    return parse_settings(ModelDescription, data, source=str(path))
+    found = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or type(found) is not int:
+        raise InputError(f"{path} does not describe a model: it has no format.", hint="Copy the model folder again.")
+    if found != FORMAT:
+        raise InputError(f"{path} has format {found}; this Harken reads {FORMAT}.", hint="Update Harken.")
+    return data
 
 
 def load_model(folder: Path | str) -> LoadedModel:
     """Read a model folder.
 
-    Raises MissingPart for an absent folder or file, InputError for weights that do not fit the description.
+    Raises MissingPart for an absent folder or file, InputError for weights or a tokenizer that do not fit the
+    description, and for weights that are not those the description was written for.
     """
     folder = Path(folder)
     description = read_description(folder)
     source = str(folder / DESCRIPTION)
     features = parse_settings(FeatureConfig, description.features, source=source)
     tokenizer = load_tokenizer(folder)
+    if tokenizer.vocab_size != description.vocab_size:
+        raise InputError(
+            f"The tokenizer in {folder} has {tokenizer.vocab_size} units, the model {description.vocab_size}.",
+            hint="Both must come from the same run: copy the model folder again.",
+        )
     family = find_family(description.family)
     settings = family.parse(description.settings, source=source)
     model = family.build(settings, features.dimensions, description.vocab_size)
     load_weights(folder / WEIGHTS, model)
+    _check_hash(folder)
     model.eval()
     return LoadedModel(folder=folder, description=description, model=model, features=features, tokenizer=tokenizer)
+
+
+def _check_hash(folder: Path) -> None:
+    """Shapes that fit do not tell weights that were damaged on a disk, or that another run wrote."""
+    expected = _read_harken_json(folder).get(WEIGHTS_HASH)
+    if expected is not None and sha256_file(folder / WEIGHTS) != expected:
+        raise InputError(
+            f"{folder / WEIGHTS} is not what {DESCRIPTION} was written for: its SHA-256 is another one.",
+            hint=f"Copy the model folder again; if the weights were changed on purpose, remove {WEIGHTS_HASH}.",
+        )
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -7,7 +7,7 @@ state before it. A run that was killed and resumed therefore ends with the same 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -92,7 +92,8 @@ class Trainer:
     """Runs the updates of one run.
 
     `batches(first, last)` yields, for each update in [first, last), its batches. `validate()` scores the model as it
-    stands. `log_metrics` and `log_event` write to the run folder and the sinks.
+    stands. `log_metrics` and `log_event` write to the run folder and the sinks. `data` is what the order of the batches
+    depends on, as plain data; checkpoints keep it and `restore` compares it.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Trainer:
         log_metrics: Callable[..., None],
         log_event: Callable[..., None],
         view: ProgressView,
+        data: Mapping[str, Any],
     ) -> None:
         self.updater = updater
         self.schedule = schedule
@@ -121,6 +123,7 @@ class Trainer:
         self.log_metrics = log_metrics
         self.log_event = log_event
         self.view = view
+        self.data = dict(data)
         self.state = TrainingState()
         self.audio_s = 0.0
         self.wait_s = 0.0
@@ -130,7 +133,7 @@ class Trainer:
     def restore(self) -> int:
         """Continue from the newest whole checkpoint; returns its update, 0 where there is none.
 
-        Raises InputError when checkpoints exist and none of them is whole.
+        Raises InputError when checkpoints exist and none of them is whole, or when the data make other batches now.
         """
         checkpoint, damaged = self.store.load_newest()
         for error in damaged:
@@ -139,10 +142,19 @@ class Trainer:
             if damaged:
                 raise InputError(f"{self.store.folder}: every checkpoint is damaged.", hint="Start a new run.")
             return 0
+        if checkpoint.state["data"] != self.data:
+            raise InputError(
+                f"{self.store.folder}: the usable training data are not those the run began with.",
+                hint="Restore the audio that events.jsonl says was left out, or start a new run.",
+            )
         self.updater.model.load_state_dict(checkpoint.model)
         self.updater.optimizer.load_state_dict(checkpoint.optimizer)
         self.updater.load_state(checkpoint.state["updater"])
         self.state = TrainingState(**checkpoint.state["training"])
+        # A kill between a checkpoint and its mark, or a step back past a damaged one, leaves `best` elsewhere.
+        best = self.state.best_update
+        if best is not None and best != self.store.best() and best in self.store.steps():
+            self.store.mark_best(best)
         return self.state.update
 
     def fit(self, stop: StopFlag, *, keep_initial: bool = False) -> TrainingState:
@@ -285,7 +297,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         started = time.monotonic()
-        state = {"training": asdict(self.state), "updater": self.updater.state()}
+        state = {"training": asdict(self.state), "updater": self.updater.state(), "data": self.data}
         folder = self.store.save(
             self.state.update,
             model=self.updater.model.state_dict(),

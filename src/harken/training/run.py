@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,8 +13,8 @@ from typing import Any
 
 import torch
 
-from harken.core import InputError, MetricSink, dump_settings, load_yaml, parse_settings
-from harken.core.files import sha256_file, write_text
+from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
+from harken.core.files import fsync_folder, sha256_file, write_text
 from harken.data.manifest import read_manifest
 from harken.evaluation.recognition import evaluate_recognizer
 from harken.evaluation.report import write_report
@@ -92,8 +93,8 @@ def resume(
     Raises InputError when the folder is no run, when its manifests have changed, or when every checkpoint is damaged.
     """
     with RunFolder.open(folder) as run:
-        recipe = parse_settings(Recipe, load_yaml(folder / RECIPE), source=str(folder / RECIPE))
-        _require_same_manifests(recipe, run.record.get("provenance", {}).get("manifests"))
+        recipe = _saved_recipe(run)
+        _require_same_manifests(run, recipe)
         return _Life(run, recipe, Assembler(recipe), view or SilentView()).live(sinks, resume=True)
 
 
@@ -140,10 +141,21 @@ def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
     return hashes
 
 
-def _require_same_manifests(recipe: Recipe, recorded: Any) -> None:
-    if recorded is None:
-        return
+def _saved_recipe(run: RunFolder) -> Recipe:
+    """The recipe of a run: recipe.yaml, or run.json's copy where the run was killed before that was written."""
+    path = run.path / RECIPE
+    if not path.exists():
+        write_text(path, _yaml(run.record["settings"]))
+    return parse_settings(Recipe, load_yaml(path), source=str(path))
+
+
+def _require_same_manifests(run: RunFolder, recipe: Recipe) -> None:
     now = manifest_hashes(recipe)
+    provenance = run.record["provenance"]
+    recorded = provenance.get("manifests")
+    if recorded is None:  # killed before they were recorded, and so before anything was learnt from them
+        run.update(provenance=provenance | {"manifests": now})
+        return
     for name, was in recorded.items():
         if now[name]["sha256"] != was["sha256"]:
             raise InputError(
@@ -233,7 +245,7 @@ class _Life:
         saved = load_tokenizer(folder) if folder.is_dir() else None
         parts, data = self.assembler.assemble(saved)
         if saved is None:
-            parts.tokenizer.save(folder)
+            _save_whole(parts.tokenizer, folder)
         self._report_rejections("train", data.train.rejected)
         self._report_rejections("validation", data.validation.rejected)
         self.rejected = [*data.train.rejected, *data.validation.rejected]
@@ -280,6 +292,7 @@ class _Life:
             log_metrics=self._log_metrics,
             log_event=self.run.log_event,
             view=self.view,
+            data=data.sampler.identity(),
         )
 
     def _log_metrics(self, step: int, epoch: float, **numbers: float) -> None:
@@ -359,6 +372,15 @@ def _numerics(recipe: Recipe) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
         memory.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
+
+
+def _save_whole(tokenizer: Tokenizer, folder: Path) -> None:
+    """Save a tokenizer with all its files or none, so that a resume never meets half of one."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    tokenizer.save(temporary)
+    temporary.rename(folder)
+    fsync_folder(folder.parent)
 
 
 def _cores() -> int:

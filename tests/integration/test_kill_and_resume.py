@@ -1,0 +1,98 @@
+"""kill -9 at any moment, some of them in the middle of a checkpoint: a resumed run ends with the same bits."""
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harken.core.files import sha256_file
+from harken.tracking.run import read_metrics
+from harken.training.recipe import Recipe
+from harken.training.run import resume, train
+
+KILLS = 50
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Children that begin with everything imported, so that a kill lands in the run and not in an import."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["harken.training.run", "scipy.fftpack", "soundfile", "soxr", "pydantic", "tokenizers"]
+    )
+    return context
+
+
+def outcome(folder: Path) -> tuple[str, list[tuple[int, float]]]:
+    """What has to be equal: the weights, and every evaluation."""
+    rows = [(row["step"], row["val_wer"]) for row in read_metrics(folder) if row.get("val_wer") is not None]
+    return sha256_file(folder / "model" / "model.safetensors"), rows
+
+
+def in_checkpoint(folder: Path) -> bool:
+    return any(folder.glob("checkpoints/.step-*.tmp"))
+
+
+def killed_after(
+    processes: ForkServerContext, target: Callable[..., Any], arguments: tuple[Any, ...], ready: Callable[[], bool]
+) -> bool:
+    """Run `target` in a process and kill it once `ready`; False when it ended by itself before."""
+    child = processes.Process(target=target, args=arguments)
+    child.start()
+    while child.is_alive() and not ready():
+        time.sleep(0.0005)
+    child.kill()
+    child.join()
+    return child.exitcode == -9
+
+
+@pytest.mark.slow
+def test_fifty_kills_leave_no_trace(
+    processes: ForkServerContext, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe()
+    began = time.monotonic()
+    assert not killed_after(processes, train, (recipe, tmp_path / "undisturbed"), lambda: False)
+    length_s = time.monotonic() - began
+    expected = outcome(tmp_path / "undisturbed")
+
+    draw = random.Random(7)
+    kills = kills_in_checkpoints = runs = 0
+    while kills < KILLS:
+        folder = tmp_path / f"run-{runs}"
+        runs += 1
+        target, arguments = train, (recipe, folder)
+        finished = False
+        while not finished:
+            started = time.monotonic()
+            delay_s = draw.uniform(0.05, 1.0) * length_s
+            aims_at_checkpoint = draw.random() < 0.4
+
+            def ready(
+                started: float = started,
+                delay_s: float = delay_s,
+                aims: bool = aims_at_checkpoint,
+                folder: Path = folder,
+            ) -> bool:
+                waited_s = time.monotonic() - started
+                return waited_s > 0.2 * delay_s and in_checkpoint(folder) if aims else waited_s > delay_s
+
+            killed = killed_after(processes, target, arguments, ready) if kills < KILLS else False
+            if kills >= KILLS:
+                resume(folder)
+            kills += killed
+            kills_in_checkpoints += killed and in_checkpoint(folder)
+            finished = not killed
+            if (folder / "run.json").exists() and (folder / "recipe.yaml").exists():
+                target, arguments = resume, (folder,)  # type: ignore[assignment]
+            elif not finished:
+                break  # killed before there was anything to resume: begin again elsewhere
+        if finished:
+            assert outcome(folder) == expected
+    assert kills_in_checkpoints >= 5
+    assert runs < KILLS  # some runs were killed more than once

@@ -1,0 +1,171 @@
+"""Memory that runs out in the middle of updates changes nothing but the size of the pieces."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harken.core import RunFailed
+from harken.data.batch import Batch
+from harken.data.sampler import BucketSampler, plan_buckets
+from harken.models.recurrent import RecurrentCtc, RecurrentSettings
+from harken.training.optimization import build_optimizer
+from harken.training.precision import Precision
+from harken.training.recipe import OptimizerConfig
+from harken.training.update import BucketBatch, Updater
+
+UTTERANCES = 96
+FAILURES = 200
+DIMENSIONS, VOCAB = 8, 5
+
+
+def corpus() -> list[tuple[np.ndarray, list[int]]]:
+    draw = np.random.default_rng(0)
+    return [
+        (draw.standard_normal((int(frames), DIMENSIONS)).astype(np.float32), draw.integers(1, VOCAB, size=2).tolist())
+        for frames in draw.integers(24, 90, size=UTTERANCES)
+    ]
+
+
+def batch_of(items: list[tuple[np.ndarray, list[int]]], indices: list[int]) -> Batch:
+    frames = np.array([len(items[i][0]) for i in indices])
+    features = np.zeros((len(indices), frames.max(), DIMENSIONS), np.float32)
+    for row, i in zip(features, indices, strict=True):
+        row[: len(items[i][0])] = items[i][0]
+    return Batch(
+        ids=tuple(str(i) for i in indices),
+        features_BFM=features,
+        frames_B=frames,
+        labels_BT=np.array([items[i][1] for i in indices]),
+        label_lengths_B=np.full(len(indices), 2),
+        duration_s=float(frames.sum()) / 100,
+        padded_s=0.0,
+    )
+
+
+class FailingUpdater(Updater):
+    """Fails on a schedule: when the forward pass begins, or when the gradient comes back."""
+
+    def plan_failures(self, draw: random.Random, share: float) -> None:
+        self.draw, self.share, self.failures, self.seen = draw, share, 0, []
+        self.left = 3  # failures this update can still have
+
+    def _losses(self, piece: Batch) -> Tensor:
+        may_fail = self.failures < FAILURES and self.left and len(piece) > 1
+        chance = self.draw.random() if may_fail else 2.0
+        if chance < self.share:
+            self.failures += 1
+            self.left -= 1
+            if chance < self.share / 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. (injected)")
+        losses = super()._losses(piece)
+        self.seen += piece.ids
+        if self.share / 2 <= chance < self.share:
+            losses.register_hook(self.fail)
+        return losses
+
+    @staticmethod
+    def fail(_: Tensor) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory (injected)")
+
+
+def make_updater(kind: type[Updater], events: list[dict[str, Any]], **options: Any) -> Any:
+    torch.manual_seed(0)
+    model = RecurrentCtc(RecurrentSettings(width=16, layers=1), DIMENSIONS, VOCAB)
+
+    def on_event(name: str, **fields: Any) -> None:
+        events.append({"event": name, **fields})
+
+    return kind(
+        model=model,
+        optimizer=build_optimizer(model, OptimizerConfig(learning_rate=3e-3)),
+        precision=Precision(name="fp32", device=torch.device("cpu")),
+        seed=1,
+        on_event=on_event,
+        **options,
+    )
+
+
+def updates(count: int) -> Iterator[tuple[int, list[BucketBatch]]]:
+    items = corpus()
+    durations = [len(features) / 100 for features, _ in items]
+    sampler = BucketSampler(durations, plan_buckets(durations, buckets=4, batch_seconds=9.0), seed=5)
+    for update in range(count):
+        places = [divmod(step, sampler.steps_per_epoch) for step in sampler.update_steps(update, 2)]
+        yield (
+            update,
+            [
+                BucketBatch(bucket=sampler.bucket(*place), batch=batch_of(items, sampler.batch(*place).tolist()))
+                for place in places
+            ],
+        )
+
+
+def test_two_hundred_failures_change_no_weight() -> None:
+    events: list[dict[str, Any]] = []
+    calm = make_updater(Updater, [])
+    failing = make_updater(FailingUpdater, events)
+    failing.plan_failures(random.Random(3), 0.25)
+    used: Counter[str] = Counter()
+    count = 160
+    for update, batches in updates(count):
+        calm.run(update, batches)
+        if update % 4 == 0:
+            failing.limits.clear()  # as if another process had given memory back: else soon nothing could fail
+        failing.seen.clear()
+        failing.left = 3
+        before = failing.failures
+        result = failing.run(update, batches)
+        assert result.applied
+        expected = [name for item in batches for name in item.batch.ids]
+        # Of the attempts at this update, the last one used every sample once; nothing came after it.
+        assert failing.seen[-len(expected) :] == expected
+        assert (failing.failures == before) == (failing.seen == expected)
+        used.update(expected)
+    assert failing.failures == FAILURES == sum(event["event"] == "out-of-memory" for event in events)
+    assert max(used.values()) - min(used.values()) <= 1
+    assert len(used) == UTTERANCES
+    for name, weight in calm.model.state_dict().items():
+        torch.testing.assert_close(failing.model.state_dict()[name], weight, atol=1e-5, rtol=0)
+
+
+def test_the_smaller_size_is_remembered_for_the_bucket() -> None:
+    updater = make_updater(FailingUpdater, [])
+    updater.plan_failures(random.Random(0), 0.0)
+    _, batches = next(updates(1))
+    bucket, size = batches[0].bucket, len(batches[0].batch)
+    updater.plan_failures(random.Random(0), 1.1)
+    updater.failures = FAILURES - 1  # exactly one more
+    updater.run(0, batches)
+    assert updater.limits == {bucket: size // 2}
+    state = updater.state()
+    fresh = make_updater(Updater, [])
+    fresh.load_state(state)
+    assert fresh.limits == {bucket: size // 2}
+
+
+def test_too_many_failures_end_the_run_with_advice() -> None:
+    events: list[dict[str, Any]] = []
+    updater = make_updater(FailingUpdater, events, oom_retries=3)
+    updater.plan_failures(random.Random(0), 1.1)
+    updater.left = 99
+    _, batches = next(updates(1))
+    with pytest.raises(RunFailed, match=r"does not fit in memory.*Lower batches\.batch_s"):
+        updater.run(0, batches)
+    assert len(events) == 3
+
+
+def test_an_error_that_is_not_about_memory_goes_through(tmp_path: Path) -> None:
+    class Broken(Updater):
+        def _losses(self, piece: Batch) -> Tensor:
+            raise RuntimeError("size mismatch")
+
+    _, batches = next(updates(1))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        make_updater(Broken, []).run(0, batches)
