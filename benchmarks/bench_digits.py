@@ -72,7 +72,7 @@ def run_one(recipe: Path, left_out: str | None, folder: Path, overrides: Sequenc
     data = [f"data.{name}={paths[name]}" for name in ("train", "validation", "test")]
     settings = parse_settings(Recipe, apply_overrides(load_yaml(recipe), [*data, *overrides]), source=str(recipe))
     outcome = train(with_absolute_paths(settings, folder), folder / "run")
-    report = evaluate_model(outcome.model_folder, paths["test"])
+    report = evaluate_model(outcome.model_folder, paths["test"]).summary
     return {
         "wer": report["wer"]["value"],
         "low": report["wer"]["low"],

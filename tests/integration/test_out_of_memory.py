@@ -15,9 +15,7 @@ from harken.core import RunFailed
 from harken.data.batch import Batch
 from harken.data.sampler import BucketSampler, plan_buckets
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
-from harken.training.optimization import build_optimizer
 from harken.training.precision import Precision
-from harken.training.recipe import OptimizerConfig
 from harken.training.update import BucketBatch, Updater
 
 UTTERANCES = 96
@@ -84,7 +82,9 @@ def make_updater(kind: type[Updater], events: list[dict[str, Any]], **options: A
 
     return kind(
         model=model,
-        optimizer=build_optimizer(model, OptimizerConfig(learning_rate=3e-3)),
+        # Not Adam: its first steps follow the sign of a gradient however small, so rounding alone would tell two runs
+        # apart after a hundred updates, whether or not anything ran out of memory.
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9),
         precision=Precision(name="fp32", device=torch.device("cpu")),
         seed=1,
         on_event=on_event,
@@ -107,26 +107,24 @@ def updates(count: int) -> Iterator[tuple[int, list[BucketBatch]]]:
         )
 
 
+@pytest.mark.slow
 def test_two_hundred_failures_change_no_weight() -> None:
     events: list[dict[str, Any]] = []
     calm = make_updater(Updater, [])
     failing = make_updater(FailingUpdater, events)
-    failing.plan_failures(random.Random(3), 0.25)
+    failing.plan_failures(random.Random(3), 0.5)
     used: Counter[str] = Counter()
     count = 160
     for update, batches in updates(count):
         calm.run(update, batches)
-        if update % 4 == 0:
-            failing.limits.clear()  # as if another process had given memory back: else soon nothing could fail
+        failing.limits.clear()  # as if another process had given memory back: else soon nothing could fail
         failing.seen.clear()
         failing.left = 3
-        before = failing.failures
         result = failing.run(update, batches)
         assert result.applied
         expected = [name for item in batches for name in item.batch.ids]
         # Of the attempts at this update, the last one used every sample once; nothing came after it.
         assert failing.seen[-len(expected) :] == expected
-        assert (failing.failures == before) == (failing.seen == expected)
         used.update(expected)
     assert failing.failures == FAILURES == sum(event["event"] == "out-of-memory" for event in events)
     assert max(used.values()) - min(used.values()) <= 1
@@ -152,13 +150,13 @@ def test_the_smaller_size_is_remembered_for_the_bucket() -> None:
 
 def test_too_many_failures_end_the_run_with_advice() -> None:
     events: list[dict[str, Any]] = []
-    updater = make_updater(FailingUpdater, events, oom_retries=3)
+    updater = make_updater(FailingUpdater, events, oom_retries=2)
     updater.plan_failures(random.Random(0), 1.1)
     updater.left = 99
     _, batches = next(updates(1))
     with pytest.raises(RunFailed, match=r"does not fit in memory.*Lower batches\.batch_s"):
         updater.run(0, batches)
-    assert len(events) == 3
+    assert len(events) == 2
 
 
 def test_an_error_that_is_not_about_memory_goes_through(tmp_path: Path) -> None:

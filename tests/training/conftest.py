@@ -1,7 +1,4 @@
-"""Fixtures for tests that train: a corpus of tones, and recipes that run in about a second.
-
-`tests/integration/conftest.py` takes these fixtures over.
-"""
+"""Fixtures for tests that train: a corpus of tones, and recipes that run in about a second."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -219,14 +219,14 @@ def _train(recipe: "Recipe", out: Path) -> Path:
 
 def _evaluate(prepared: DemoData, run: Path, out: Path) -> None:
     from harken.cli.scoring import evaluate_model
-    from harken.evaluation.report import format_report
+    from harken.evaluation.display import format_report
 
     report = evaluate_model(run / "model", prepared.sets["test"], out=out / "report")
     for line in format_report(report).splitlines():
         typer.echo(f"   {line}")
     if "unseen" in prepared.sets:
         unseen = evaluate_model(run / "model", prepared.sets["unseen"], out=out / "report-unseen")
-        typer.echo(f"   on voices that were not trained on: WER {100 * unseen['wer']['value']:.2f} %")
+        typer.echo(f"   on voices that were not trained on: WER {100 * unseen.summary['wer']['value']:.2f} %")
 
 
 def _transcribe(prepared: DemoData, run: Path, out: Path) -> None:

@@ -1,18 +1,21 @@
 """Scoring a model folder on a manifest: shared by `evaluate` and `demo`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harken.evaluation.report import EvaluationReport
 
 
 def evaluate_model(
     model: Path, manifest: Path, *, out: Path | None = None, normalizer: str | None = None, device: str = "auto"
-) -> dict[str, Any]:
+) -> "EvaluationReport":
     """The report of a model on a test set, written to `out` if given. The normaliser is the model's own by default."""
     from harken.audio.decode import decode_audio
-    from harken.core import Utterance, Waveform
+    from harken.core import Utterance, Waveform, parse_settings
     from harken.data.manifest import read_manifest
     from harken.evaluation.recognition import evaluate_recognizer
-    from harken.evaluation.report import write_report
+    from harken.evaluation.report import ReportConfig, write_report
     from harken.inference.engines import load
     from harken.inference.torch_engine import TorchEngineConfig
     from harken.models.folder import read_description
@@ -28,9 +31,10 @@ def evaluate_model(
             duration_s=utterance.duration_s,
         )
 
-    report, rows = evaluate_recognizer(
-        recognizer, read_manifest(manifest), read, normalizer=normalizer or description.normalizer
+    config = parse_settings(
+        ReportConfig, {"normalizer": normalizer or description.normalizer}, source="the evaluation's settings"
     )
+    report = evaluate_recognizer(recognizer, read_manifest(manifest), read, report=config)
     if out is not None:
-        write_report(out, report, rows)
+        write_report(report, out)
     return report

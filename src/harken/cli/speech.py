@@ -88,11 +88,11 @@ def evaluate(
 ) -> None:
     """Score a model on a test set: WER and CER with intervals, errors, speed."""
     from harken.cli.scoring import evaluate_model
-    from harken.evaluation.report import format_report
+    from harken.evaluation.display import format_report
 
     report = evaluate_model(model, manifest, out=out, normalizer=normalizer, device=device)
     if json_output:
-        print_json(report)
+        print_json(report.summary)
     else:
         typer.echo(format_report(report))
         if out is not None:

@@ -1,119 +1,203 @@
-"""Scoring a live system: a recognizer, a test set, and a way to get at its audio."""
+"""Evaluate a recognizer on a test set: recognise everything, time it, score it."""
 
-import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from harken.core import HarkenError, Recognizer, Utterance, Waveform
-from harken.evaluation.report import Hypotheses, SpeedFacts, build_report
+import numpy as np
 
-LATENCY_UTTERANCES = 50
-WINDOW_S = 1200.0
+from harken.core import InputError, Recognizer, RunFailed, Strict, Transcript, Utterance, Waveform
+from harken.evaluation.report import EvaluationReport, ReportConfig, Timing, build_report, references_of
+
+LoadAudio = Callable[[Utterance], Waveform]
 
 
-def recognize_all(
-    recognizer: Recognizer,
-    utterances: Sequence[Utterance],
-    load_audio: Callable[[Utterance], Waveform],
-    *,
-    latency_utterances: int = LATENCY_UTTERANCES,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Hypotheses:
-    """What the recognizer makes of every utterance, in windows of similar length, and how fast.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognitionConfig(Strict):
+    """How a test set is recognised.
 
-    The real-time factor is of batched recognition, decoding of files excluded. Latency is of `latency_utterances`
-    utterances, spread evenly from the longest to the shortest, taken one at a time after one of warm-up. An utterance whose audio cannot be read,
-    or that the recognizer refuses, is a failure with its reason; the others go on.
+    `batch_size` utterances of similar length go in together. `latency_utterances` of them, spread evenly over the
+    durations, are recognised once more, alone, because an utterance in a batch waits for its neighbours (with batches
+    of one, every utterance is timed where it stands). `warm_up` untimed calls come first.
     """
-    texts: dict[str, str] = {}
-    failures: dict[str, str] = {}
-    processing_s = audio_s = 0.0
-    latencies: list[float] = []
-    ordered = sorted(utterances, key=lambda u: (-u.duration_s, u.id))
-    timed = {ordered[place * len(ordered) // latency_utterances].id for place in range(latency_utterances) if ordered}
-    warm = False
-    for window in _windows(ordered):
-        loaded: list[tuple[Utterance, Waveform]] = []
-        for utterance in window:
-            try:
-                loaded.append((utterance, load_audio(utterance)))
-            except HarkenError as err:
-                failures[utterance.id] = str(err)
-        if not loaded:
-            continue
-        if not warm:
-            _latencies(recognizer, loaded[-1:], clock)
-            warm = True
-        latencies += _latencies(recognizer, [item for item in loaded if item[0].id in timed], clock)
-        began = clock()
-        texts |= _together(recognizer, loaded, failures)
-        processing_s += clock() - began
-        audio_s += sum(len(waveform) for _, waveform in loaded) / recognizer.sample_rate_hz
-    speed = SpeedFacts(processing_s=processing_s, audio_s=audio_s, latencies_s=tuple(latencies), threads=_threads())
-    return Hypotheses(texts=texts, failures=failures, speed=speed if audio_s else None)
+
+    batch_size: int = 16
+    latency_utterances: int = 50
+    warm_up: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; use 1 or more")
+        for name in ("latency_utterances", "warm_up"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognition:
+    """Texts by utterance id, the utterances that failed with the cause, and the times."""
+
+    hypotheses: dict[str, str]
+    rejected: dict[str, str]
+    timing: Timing
 
 
 def evaluate_recognizer(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
-    load_audio: Callable[[Utterance], Waveform],
+    load_audio: LoadAudio,
     *,
-    normalizer: str = "basic",
-    alignment: str = "sclite",
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Recognise a test set and score it: the content of report.json and the rows of utterances.jsonl."""
-    hypotheses = recognize_all(recognizer, utterances, load_audio)
-    return build_report(utterances, hypotheses, normalizer=normalizer, alignment=alignment)
+    recognition: RecognitionConfig | None = None,
+    report: ReportConfig | None = None,
+    condition: str = "clean",
+    threads: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvaluationReport:
+    """Recognise `utterances` and report on the result.
+
+    `load_audio` gives an utterance's waveform, (samples,) float32 in [-1, 1] at `recognizer.sample_rate_hz`; reading
+    is not timed. `threads` is stated in the report. `progress` is called with how many are done and how many there
+    are. An utterance that cannot be read or recognised is listed with its cause and scores as recognised empty.
+
+    Raises InputError for an empty set or one without reference texts, RunFailed when nothing can be recognised.
+    """
+    references_of(utterances)  # a set that cannot be scored is refused before any work
+    result = recognize_all(
+        recognizer, utterances, load_audio, config=recognition, threads=threads, clock=clock, progress=progress
+    )
+    return build_report(
+        utterances,
+        result.hypotheses,
+        timing=result.timing,
+        rejected=result.rejected,
+        condition=condition,
+        config=report,
+    )
 
 
-def _windows(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
-    """Stretches of at most `WINDOW_S` seconds of audio, so that memory holds one of them."""
-    windows: list[list[Utterance]] = []
-    filled_s = WINDOW_S
-    for utterance in utterances:
-        if filled_s + utterance.duration_s > WINDOW_S:
-            windows.append([])
-            filled_s = 0.0
-        windows[-1].append(utterance)
-        filled_s += utterance.duration_s
-    return windows
+def recognize_all(
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    load_audio: LoadAudio,
+    *,
+    config: RecognitionConfig | None = None,
+    threads: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recognition:
+    """Recognise every utterance once, longest first; see `evaluate_recognizer`."""
+    if not utterances:
+        raise InputError("The test set has no utterances.", hint="Check the manifest.")
+    run = _Run(recognizer, load_audio, config or RecognitionConfig(), clock)
+    batches = _batches(utterances, run.config.batch_size)
+    run.warm_up(batches[0][0])
+    done = 0
+    for batch in batches:
+        run.batch(batch)
+        done += len(batch)
+        if progress:
+            progress(done, len(utterances))
+    if not run.hypotheses:
+        id_, cause = next(iter(run.rejected.items()))
+        raise RunFailed(
+            f"None of the {len(utterances)} utterances could be recognised; {id_}: {cause}.",
+            hint="Check the audio and the model.",
+        )
+    if run.config.batch_size > 1:
+        run.measure_latencies([u for batch in batches for u in batch])
+    timing = Timing(
+        audio_s=run.audio_s,
+        processing_s=run.processing_s,
+        batch_size=run.config.batch_size,
+        threads=threads,
+        latencies_s=run.latencies_s,
+    )
+    return Recognition(hypotheses=run.hypotheses, rejected=run.rejected, timing=timing)
 
 
-def _latencies(
-    recognizer: Recognizer, items: Sequence[tuple[Utterance, Waveform]], clock: Callable[[], float]
-) -> list[float]:
-    latencies = []
-    for _, waveform in items:
-        began = clock()
+def _batches(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]]:
+    """Longest first, so that a set that does not fit into memory says so at once."""
+    ordered = sorted(utterances, key=lambda u: (-u.duration_s, u.id))
+    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
+
+
+class _Run:
+    """What has been recognised so far."""
+
+    def __init__(
+        self, recognizer: Recognizer, load_audio: LoadAudio, config: RecognitionConfig, clock: Callable[[], float]
+    ) -> None:
+        self.config = config
+        self.hypotheses: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}
+        self.latencies_s: dict[str, float] = {}
+        self.audio_s = 0.0
+        self.processing_s = 0.0
+        self._recognizer = recognizer
+        self._load_audio = load_audio
+        self._clock = clock
+
+    def warm_up(self, utterance: Utterance) -> None:
+        """Untimed calls with the longest utterance: lazy imports, compiled kernels, allocator pools."""
+        for _ in range(self.config.warm_up):
+            try:
+                self._recognizer.transcribe_batch([self._load_audio(utterance)])
+            except Exception:  # noqa: BLE001  the counted call meets it again and records it
+                return
+
+    def batch(self, utterances: Sequence[Utterance]) -> None:
+        """Recognise a batch; where it fails as a whole, one by one, to find out which utterance is to blame."""
+        loaded = list(self._loaded(utterances))
+        if not loaded:
+            return
         try:
-            recognizer.transcribe(waveform)
-        except HarkenError:  # named when its turn comes in the batch
-            continue
-        latencies.append(clock() - began)
-    return latencies
+            self._recognise(loaded)
+        except Exception as err:  # noqa: BLE001  one item of a batch: recorded with its cause
+            if len(loaded) == 1:
+                self.rejected[loaded[0][0].id] = _cause(err)
+                return
+            for item in loaded:
+                try:
+                    self._recognise([item])
+                except Exception as single:  # noqa: BLE001  as above
+                    self.rejected[item[0].id] = _cause(single)
+
+    def measure_latencies(self, utterances: Sequence[Utterance]) -> None:
+        """Recognise some utterances again, alone; `utterances` come sorted by duration."""
+        known = [u for u in utterances if u.id in self.hypotheses]
+        count = min(self.config.latency_utterances, len(known))
+        for place in np.linspace(0, len(known) - 1, count).round().astype(int).tolist():
+            utterance = known[place]
+            try:
+                waveform = self._load_audio(utterance)
+                start = self._clock()
+                self._recognizer.transcribe(waveform)
+                self.latencies_s[utterance.id] = self._clock() - start
+            except Exception as err:  # noqa: BLE001  one item: recorded with its cause
+                del self.hypotheses[utterance.id]
+                self.rejected[utterance.id] = f"recognised in a batch, but not alone: {_cause(err)}"
+
+    def _loaded(self, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Waveform]]:
+        for utterance in utterances:
+            try:
+                yield utterance, self._load_audio(utterance)
+            except Exception as err:  # noqa: BLE001  one item of a batch: recorded with its cause
+                self.rejected[utterance.id] = _cause(err)
+
+    def _recognise(self, items: Sequence[tuple[Utterance, Waveform]]) -> None:
+        start = self._clock()
+        transcripts: list[Transcript] = self._recognizer.transcribe_batch([waveform for _, waveform in items])
+        taken_s = self._clock() - start
+        if len(transcripts) != len(items):
+            raise RunFailed(f"the recognizer gave {len(transcripts)} transcripts for {len(items)} waveforms")
+        self.processing_s += taken_s
+        self.audio_s += sum(len(waveform) for _, waveform in items) / self._recognizer.sample_rate_hz
+        for (utterance, _), transcript in zip(items, transcripts, strict=True):
+            self.hypotheses[utterance.id] = transcript.text
+        if self.config.batch_size == 1:
+            self.latencies_s[items[0][0].id] = taken_s
 
 
-def _together(
-    recognizer: Recognizer, items: Sequence[tuple[Utterance, Waveform]], failures: dict[str, str]
-) -> dict[str, str]:
-    """Texts of a window; where the batch is refused, one by one, so that only the culprit is lost."""
-    try:
-        transcripts = recognizer.transcribe_batch([waveform for _, waveform in items])
-        return {utterance.id: t.text for (utterance, _), t in zip(items, transcripts, strict=True)}
-    except HarkenError as err:
-        if len(items) == 1:
-            failures[items[0][0].id] = str(err)
-            return {}
-    texts: dict[str, str] = {}
-    for item in items:
-        texts |= _together(recognizer, [item], failures)
-    return texts
-
-
-def _threads() -> int | None:
-    """Threads the recognizer may use: what OMP_NUM_THREADS says, else the cores this process may run on."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit():
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

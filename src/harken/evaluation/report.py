@@ -1,269 +1,283 @@
-"""Evaluation reports: what a model got right and wrong on a test set, as report.json and utterances.jsonl."""
+"""The evaluation report: `report.json` with the figures, `utterances.jsonl` with every utterance beside it.
+
+Rates are fractions. A report is comparable with another one of the same utterances, normaliser and alignment only, so
+it states all of them, together with the unit, the samples and the seed of its intervals.
+"""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harken.core import InputError, Utterance
-from harken.core.files import write_json, write_text
-from harken.evaluation.metrics import Score, score
-from harken.evaluation.statistics import bootstrap_interval, choose_units
+from harken.core import InputError, MissingPart, Strict, Utterance
+from harken.core.files import replacing
+from harken.evaluation.confusions import frequent_errors
+from harken.evaluation.encode import EncodedTexts
+from harken.evaluation.lattice import COSTS
+from harken.evaluation.metrics import Counts, Score, score
+from harken.evaluation.statistics import Interval, bootstrap_interval, choose_units
+from harken.text import profile_names
 
-REPORT = "report.json"
-UTTERANCES = "utterances.jsonl"
-MOST_ERRORS = 50
-SHOWN_FAILURES = 3
+REPORT_FILE = "report.json"
+UTTERANCE_FILE = "utterances.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedFacts:
-    """How fast a test set was recognised.
+class ReportConfig(Strict):
+    """How a report is made: normalisation profile, alignment, bootstrap, and how many frequent errors of each kind."""
 
-    `processing_s` is wall time for `audio_s` seconds of audio, warm-up excluded. `latencies_s` are of single
-    utterances recognised one at a time, empty where that was not measured.
+    normalizer: str = "basic"
+    alignment: str = "sclite"
+    samples: int = 1000
+    confidence: float = 0.95
+    seed: int = 42
+    frequent_errors: int = 20
+
+    def __post_init__(self) -> None:
+        if self.normalizer not in profile_names():
+            raise ValueError(f"normalizer is {self.normalizer!r}; use one of: {', '.join(profile_names())}")
+        if self.alignment not in COSTS:
+            raise ValueError(f"alignment is {self.alignment!r}; use one of: {', '.join(COSTS)}")
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; use 1 or more")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence is {self.confidence}; use a share between 0 and 1, such as 0.95")
+        if self.frequent_errors < 0:
+            raise ValueError(f"frequent_errors is {self.frequent_errors}; use 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long recognition took.
+
+    `processing_s` is for `audio_s` seconds of audio in batches of up to `batch_size`, reading the audio not included.
+    `latencies_s` holds the time of utterances recognised alone, by id. `threads` is what the recognizer ran with.
     """
 
-    processing_s: float
     audio_s: float
-    latencies_s: tuple[float, ...] = ()
+    processing_s: float
+    batch_size: int
     threads: int | None = None
+    latencies_s: Mapping[str, float] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        latency = None
-        if self.latencies_s:
-            p50, p95 = np.percentile(self.latencies_s, [50, 95]) * 1000
-            latency = {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
-        rtf = self.processing_s / self.audio_s if self.audio_s else None
-        return {"rtf": rtf, "latency_ms": latency, "threads": self.threads}
+    @property
+    def rtf(self) -> float | None:
+        """Real-time factor, processing time over audio time; None without audio."""
+        return self.processing_s / self.audio_s if self.audio_s > 0 else None
+
+    def latency_ms(self, percent: float) -> float | None:
+        """A percentile of the latencies, in milliseconds; None where none was measured."""
+        return 1000 * float(np.percentile(list(self.latencies_s.values()), percent)) if self.latencies_s else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hypotheses:
-    """What a system said: texts by utterance id, why some have none, and how fast it was."""
+class EvaluationReport:
+    """`summary` is the content of `report.json`, `rows` the lines of `utterances.jsonl`."""
 
-    texts: Mapping[str, str]
-    failures: Mapping[str, str] = field(default_factory=dict)
-    speed: SpeedFacts | None = None
+    summary: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
 
 
 def build_report(
     utterances: Sequence[Utterance],
-    hypotheses: Hypotheses,
+    hypotheses: Mapping[str, str],
     *,
-    normalizer: str = "basic",
-    alignment: str = "sclite",
-    samples: int = 1000,
-    seed: int = 42,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The content of report.json, and the rows of utterances.jsonl, for one test set.
+    timing: Timing | None = None,
+    rejected: Mapping[str, str] | None = None,
+    condition: str = "clean",
+    config: ReportConfig | None = None,
+) -> EvaluationReport:
+    """Score what was recognised and put everything about it into a report.
 
-    Rates are fractions. An utterance whose recognition failed counts as recognised empty: its words are deletions, and
-    it is named under `failures`. Raises InputError for an utterance without a reference.
+    `hypotheses` holds a text per utterance id. `rejected` names the utterances that could not be recognised, with the
+    cause; they are listed in the report and score as recognised empty, so every word of theirs is a deletion.
+
+    Raises InputError for an utterance without a reference text, an id that occurs twice, an utterance that is neither
+    recognised nor rejected, and a hypothesis that belongs to no utterance.
     """
-    without = [u.id for u in utterances if u.text is None]
-    if without:
-        raise InputError(
-            f"{len(without)} utterances have no text, the first {without[0]!r}.",
-            hint="Transcribe them or leave them out.",
-        )
-    references = {u.id: u.text or "" for u in utterances}
-    texts = {u.id: hypotheses.texts[u.id] for u in utterances if u.id in hypotheses.texts}
-    unexplained = [u.id for u in utterances if u.id not in texts and u.id not in hypotheses.failures]
-    if unexplained:
-        raise InputError(f"{len(unexplained)} utterances have no hypothesis, the first {unexplained[0]!r}.")
-    result = score(references, texts, normalizer=normalizer, alignment=alignment, missing="deletions")
-    rows = utterance_rows(utterances, result, hypotheses.failures)
-    unit, units = choose_units(utterances)
-    overall = _rates(result, None, unit, units, samples=samples, seed=seed)
-    speed = hypotheses.speed.as_json() if hypotheses.speed else {"rtf": None, "latency_ms": None, "threads": None}
-    report = {
-        **overall,
-        "sentence_error_rate": result.sentence_error_rate,
-        "empty_hypotheses": result.empty_hypotheses,
-        "insertions_on_empty": result.insertions_on_empty,
-        **speed,
+    config = config or ReportConfig()
+    rejected = rejected or {}
+    both = [id_ for id_ in rejected if id_ in hypotheses]
+    if both:
+        raise InputError(f"{both[0]!r} is rejected and has a hypothesis; it can only be one of them.")
+    result = score(
+        references_of(utterances),
+        {**hypotheses, **dict.fromkeys(rejected, "")},
+        normalizer=config.normalizer,
+        alignment=config.alignment,
+    )
+    figures = _figures(result, utterances, timing, config)
+    summary = {
+        **figures,
         "normalizer": dict(result.normalizer),
         "alignment": result.alignment,
-        "conditions": {"clean": {key: overall[key] for key in ("wer", "cer", "words", "utterances")}},
-        "speakers": _groups(result, [u.speaker for u in utterances], samples=samples, seed=seed),
-        "languages": _groups(result, [u.language for u in utterances], samples=samples, seed=seed),
-        "errors": frequent_errors(result),
-        "failures": dict(hypotheses.failures),
-        "utterance_file": UTTERANCES,
+        "conditions": {condition: figures},
+        "speakers": _groups(result, [u.speaker for u in utterances]),
+        "languages": _groups(result, [u.language for u in utterances]),
+        "errors": frequent_errors(result.alignments, most=config.frequent_errors),
+        "rejected": [{"id": id_, "cause": cause} for id_, cause in rejected.items()],
+        "timing": _timing_facts(timing),
+        "utterance_file": UTTERANCE_FILE,
     }
-    return report, rows
+    return EvaluationReport(summary=summary, rows=_rows(result, utterances, hypotheses, timing, rejected))
 
 
-def write_report(folder: Path, report: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write utterances.jsonl, then report.json, each all or nothing."""
-    write_text(folder / UTTERANCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_json(folder / REPORT, report)
+def write_report(report: EvaluationReport, folder: Path) -> Path:
+    """Write both files, each wholly or not at all; the path of `report.json`, which is written last."""
+    folder = Path(folder)
+    with replacing(folder / UTTERANCE_FILE) as file:
+        for row in report.rows:
+            file.write(_json_bytes(row))
+    with replacing(folder / REPORT_FILE) as file:
+        file.write(_json_bytes(report.summary, indent=2))
+    return folder / REPORT_FILE
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report from its file or its folder. Raises InputError where it is absent or no report."""
-    file = path / REPORT if path.is_dir() else path
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as err:
-        raise InputError(f"{file} does not exist.", hint="Make it with harken evaluate --out.") from err
-    except (OSError, ValueError) as err:
-        raise InputError(f"{file} is not a report: {err}.") from err
-    if not isinstance(data, dict) or "wer" not in data or "utterance_file" not in data:
-        raise InputError(f"{file} is not a report of harken evaluate.")
-    return data
+def read_report(folder: Path) -> EvaluationReport:
+    """The report in a folder. Raises MissingPart when a file is absent, InputError when one is damaged."""
+    summary = _load(Path(folder) / REPORT_FILE)
+    if len(summary) != 1 or "utterance_file" not in summary[0]:
+        raise InputError(f"{Path(folder) / REPORT_FILE} is not an evaluation report.")
+    return EvaluationReport(summary=summary[0], rows=_load(Path(folder) / summary[0]["utterance_file"], lines=True))
 
 
-def utterance_rows(utterances: Sequence[Utterance], result: Score, failures: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One row per utterance: texts, counts, the alignment as letters (C, S, D, I), speaker, duration."""
-    counts, rows = result.counts, []
-    for row, utterance in enumerate(utterances):
-        operations = result.alignments.operations(row)
-        rows.append(
-            {
-                "id": utterance.id,
-                "speaker": utterance.speaker,
-                "language": utterance.language,
-                "duration_s": utterance.duration_s,
-                "reference": " ".join(op.reference for op in operations if op.reference is not None),
-                "hypothesis": " ".join(op.hypothesis for op in operations if op.hypothesis is not None),
-                "alignment": result.alignments.letters(row),
-                "words": int(counts.words[row]),
-                "substitutions": int(counts.substitutions[row]),
-                "deletions": int(counts.deletions[row]),
-                "insertions": int(counts.insertions[row]),
-                "wer": counts.rate(row),
-                "failure": failures.get(utterance.id),
-            }
+def references_of(utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Reference texts by id. Raises InputError for an utterance without one and for an id that occurs twice."""
+    silent = [u.id for u in utterances if u.text is None]
+    if silent:
+        raise InputError(
+            f"{len(silent)} of {len(utterances)} utterances have no reference text, the first is {silent[0]!r}.",
+            hint="Leave them out of the test set, or add their texts.",
         )
+    texts: dict[str, str] = {}
+    for utterance in utterances:
+        if utterance.id in texts:
+            raise InputError(f"The id {utterance.id!r} occurs twice.", hint="Give every utterance a name of its own.")
+        texts[utterance.id] = utterance.text or ""
+    return texts
+
+
+def _figures(
+    result: Score, utterances: Sequence[Utterance], timing: Timing | None, config: ReportConfig
+) -> dict[str, Any]:
+    unit, labels = choose_units(utterances)
+
+    def interval(errors: Counts, chances: Counts) -> Interval:
+        return bootstrap_interval(
+            errors,
+            chances,
+            labels,
+            unit=unit,
+            samples=config.samples,
+            confidence=config.confidence,
+            seed=config.seed,
+        )
+
+    counts = result.counts
+    wer = asdict(interval(counts.errors, counts.words))
+    return {
+        "wer": {"value": result.wer, **wer, "note": result.reason or wer["note"]},
+        "cer": {"value": result.cer, **asdict(interval(counts.character_errors, counts.characters))},
+        "words": result.words,
+        "characters": result.characters,
+        "utterances": result.utterances,
+        "audio_s": sum(u.duration_s for u in utterances),
+        "correct": result.correct,
+        "substitutions": result.substitutions,
+        "deletions": result.deletions,
+        "insertions": result.insertions,
+        "insertions_on_empty": result.insertions_on_empty,
+        "empty_hypotheses": result.empty_hypotheses,
+        "sentence_error_rate": result.sentence_error_rate,
+        "rtf": timing.rtf if timing else None,
+        "latency_ms": {name: timing.latency_ms(p) if timing else None for name, p in (("p50", 50), ("p95", 95))},
+    }
+
+
+def _timing_facts(timing: Timing | None) -> dict[str, Any] | None:
+    if timing is None:
+        return None
+    return {
+        "audio_s": timing.audio_s,
+        "processing_s": timing.processing_s,
+        "batch_size": timing.batch_size,
+        "threads": timing.threads,
+        "latency_utterances": len(timing.latencies_s),
+    }
+
+
+def _groups(result: Score, labels: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+    """Pooled WER, words and utterances by label, labels sorted; utterances without one are in no group."""
+    names = sorted({label for label in labels if label is not None})
+    numbers = {name: number for number, name in enumerate(names)}
+    known = np.array([row for row, label in enumerate(labels) if label is not None], dtype=np.int64)
+    group = np.array([numbers[label] for label in labels if label is not None], dtype=np.int64)
+    sums = [np.zeros(len(names), dtype=np.int64) for _ in range(3)]
+    for total, counts in zip(sums, (result.counts.words, result.counts.errors, np.ones_like(labels, int)), strict=True):
+        np.add.at(total, group, counts[known])
+    return {
+        name: {"wer": errors / words if words else None, "words": words, "errors": errors, "utterances": utterances}
+        for name, words, errors, utterances in zip(names, *(total.tolist() for total in sums), strict=True)
+    }
+
+
+def _rows(
+    result: Score,
+    utterances: Sequence[Utterance],
+    hypotheses: Mapping[str, str],
+    timing: Timing | None,
+    rejected: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    latencies = timing.latencies_s if timing else {}
+    rows = []
+    for index, utterance in enumerate(utterances):
+        row: dict[str, Any] = {
+            "id": utterance.id,
+            "reference": _text(result, result.alignments.references, index),
+            "hypothesis": _text(result, result.alignments.hypotheses, index),
+            "words": int(result.counts.words[index]),
+            "substitutions": int(result.counts.substitutions[index]),
+            "deletions": int(result.counts.deletions[index]),
+            "insertions": int(result.counts.insertions[index]),
+            "wer": result.counts.rate(index),
+            "characters": int(result.counts.characters[index]),
+            "character_errors": int(result.counts.character_errors[index]),
+            "alignment": result.alignments.letters(index),
+            "duration_s": utterance.duration_s,
+            "latency_s": latencies.get(utterance.id),
+            "speaker": utterance.speaker,
+            "language": utterance.language,
+        }
+        for side, given in (("reference", utterance.text), ("hypothesis", hypotheses.get(utterance.id, ""))):
+            if given != row[side]:
+                row[f"{side}_raw"] = given  # before normalisation
+        if utterance.id in rejected:
+            row["rejected"] = rejected[utterance.id]
+        rows.append(row)
     return rows
 
 
-def frequent_errors(result: Score, *, most: int = MOST_ERRORS) -> list[dict[str, Any]]:
-    """The most frequent errors, each {kind, reference, hypothesis, count}, most frequent first."""
-    found = Counter(
-        (op.kind, op.reference, op.hypothesis)
-        for row in np.flatnonzero(result.counts.errors).tolist()
-        for op in result.alignments.operations(row)
-        if op.kind != "C"
-    )
-    ordered = sorted(found.items(), key=lambda item: (-item[1], tuple(part or "" for part in item[0])))
-    return [
-        {"kind": kind, "reference": reference, "hypothesis": hypothesis, "count": count}
-        for (kind, reference, hypothesis), count in ordered[:most]
-    ]
+def _text(result: Score, texts: EncodedTexts, index: int) -> str:
+    ids = texts.ids[texts.offsets[index] : texts.offsets[index + 1]]
+    return " ".join(result.alignments.words[id_] for id_ in ids.tolist())
 
 
-def sample_predictions(rows: Sequence[Mapping[str, Any]], *, count: int = 5) -> list[Mapping[str, Any]]:
-    """Rows to show a person: spread evenly from the best to the worst utterance, the same for the same rows."""
-    ordered = sorted((row for row in rows if row["wer"] is not None), key=lambda row: (row["wer"], row["id"]))
-    if len(ordered) <= count:
-        return ordered
-    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+def _json_bytes(value: Any, indent: int | None = None) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes \udXXX, which JSON reads back
 
 
-def format_report(
-    report: Mapping[str, Any],
-    *,
-    rows: Sequence[Mapping[str, Any]] = (),
-    baseline: Mapping[str, Any] | None = None,
-) -> str:
-    """The report for a terminal. With the untouched model's report as `baseline`, it is the first row, and a model
-    that is worse is called so.
-    """
-    lines = []
-    if baseline is not None:
-        lines.append(f"{'untouched base':<15}{_shown(baseline['wer'])}")
-    lines += [f"{'WER':<15}{_shown(report['wer'])}", f"{'CER':<15}{_shown(report['cer'])}"]
-    lines.append(
-        f"{'words':<15}{report['words']} in {_utterances(report['utterances'])}: "
-        f"{report['substitutions']} substituted, {report['deletions']} deleted, {report['insertions']} inserted"
-    )
-    if report["rtf"] is not None:
-        lines.append(f"{'speed':<15}{report['rtf']:.4f} s of processing per second of audio (RTF)")
-    if report["failures"]:
-        lines.append(f"{'failed':<15}{_utterances(len(report['failures']))}, counted as deletions")
-        lines += [f"  {id_}: {reason}" for id_, reason in list(report["failures"].items())[:SHOWN_FAILURES]]
-    if len(report["speakers"]) > 1:
-        worst = sorted(report["speakers"].items(), key=lambda item: -(item[1]["wer"]["value"] or 0))[:5]
-        shown = ", ".join(f"{name} {_percent(entry['wer']['value'])}" for name, entry in worst)
-        lines.append(f"{'speakers':<15}{len(report['speakers'])}; worst: {shown}")
-    if report["errors"]:
-        lines.append(f"{'errors':<15}" + ", ".join(_error_text(entry) for entry in report["errors"][:5]))
-    for row in sample_predictions(rows):
-        lines += [f"  {row['id']}", f"    reference   {row['reference']}", f"    hypothesis  {row['hypothesis']}"]
-    if baseline is not None and (report["wer"]["value"] or 0) > (baseline["wer"]["value"] or 0):
-        lines.append("WORSE than the untouched base model.")
-    return "\n".join(lines)
-
-
-def _rates(
-    result: Score,
-    chosen: np.ndarray[Any, Any] | None,
-    unit: str,
-    units: Sequence[str] | None,
-    *,
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    counts = result.counts
-    rows = np.arange(result.utterances) if chosen is None else chosen
-    words, errors = counts.words[rows], counts.errors[rows]
-    characters, character_errors = counts.characters[rows], counts.character_errors[rows]
-    options: dict[str, Any] = {"unit": unit, "samples": samples, "seed": seed}
-    return {
-        "wer": _rate(errors, words, units, options),
-        "cer": _rate(character_errors, characters, units, options),
-        "words": int(words.sum()),
-        "utterances": len(rows),
-        "substitutions": int(counts.substitutions[rows].sum()),
-        "deletions": int(counts.deletions[rows].sum()),
-        "insertions": int(counts.insertions[rows].sum()),
-    }
-
-
-def _rate(errors: Any, totals: Any, units: Sequence[str] | None, options: dict[str, Any]) -> dict[str, Any]:
-    total = int(totals.sum())
-    interval = bootstrap_interval(errors, totals, units, **options)
-    return {
-        "value": int(errors.sum()) / total if total else None,
-        **interval.as_json(),
-    }
-
-
-def _groups(result: Score, labels: Sequence[str | None], *, samples: int, seed: int) -> dict[str, Any]:
-    """Rates of each speaker or language; utterances without the label form no group."""
-    names = np.array([label or "" for label in labels])
-    return {
-        str(name): _rates(result, np.flatnonzero(names == name), "utterance", None, samples=samples, seed=seed)
-        for name in sorted(set(names.tolist()) - {""})
-    }
-
-
-def _utterances(count: int) -> str:
-    return f"{count} utterance{'' if count == 1 else 's'}"
-
-
-def _percent(rate: float | None) -> str:
-    return "none" if rate is None else f"{100 * rate:.2f} %"
-
-
-def _shown(rate: Mapping[str, Any]) -> str:
-    if rate["low"] is None:
-        return _percent(rate["value"])
-    share = f"{100 * rate['confidence']:.0f} %"
-    interval = f"{100 * rate['low']:.2f} to {100 * rate['high']:.2f}"
-    return f"{_percent(rate['value'])}  ({share} interval {interval}, by {rate['unit']})"
-
-
-def _error_text(entry: Mapping[str, Any]) -> str:
-    if entry["kind"] == "S":
-        what = f"{entry['reference']} -> {entry['hypothesis']}"
-    else:
-        what = f"{entry['reference'] or entry['hypothesis']} {'deleted' if entry['kind'] == 'D' else 'inserted'}"
-    return f"{what} ({entry['count']})"
+def _load(path: Path, *, lines: bool = False) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = [json.loads(line) for line in text.splitlines() if line] if lines else [json.loads(text)]
+    except FileNotFoundError as err:
+        raise MissingPart(f"{path} does not exist.", hint="Run an evaluation first.") from err
+    except (OSError, ValueError) as err:
+        raise InputError(f"{path} cannot be read: {err}.") from err
+    if not all(isinstance(value, dict) for value in values):
+        raise InputError(f"{path} does not hold JSON objects.")
+    return values

@@ -9,7 +9,7 @@ bootstrap", Interspeech 2020.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +40,6 @@ class Interval:
     confidence: float
     method: Literal["bootstrap", "wilson", "none"]
     note: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def bootstrap_interval(
@@ -83,7 +79,7 @@ def bootstrap_interval(
     elif error_counts.sum() == 0:
         z = NormalDist().inv_cdf(0.5 + confidence / 2)
         low, high, method = 0.0, z * z / (total_words + z * z), "wilson"
-        note = "There was no error to resample; the upper limit takes words as independent."
+        note = f"There was no error to resample; the upper limit takes the {total_words} chances as independent."
     elif count < 2:
         note = f"One {name} says nothing about how much they differ; an interval needs 2 or more."
     else:

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_y
 from harken.core.files import fsync_folder, sha256_file, write_text
 from harken.data.manifest import read_manifest
 from harken.evaluation.recognition import evaluate_recognizer
-from harken.evaluation.report import write_report
+from harken.evaluation.report import ReportConfig, write_report
 from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer, pick_device
 from harken.models.family import count_parameters
 from harken.models.folder import describe, save_model
@@ -313,7 +313,7 @@ class _Life:
                 f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})"
             )
 
-    def _report(self, parts: ModelParts) -> tuple[str, dict[str, Any]]:
+    def _report(self, parts: ModelParts) -> tuple[str, Mapping[str, Any]]:
         """Score the model on the test set, or on the validation set where the recipe names no test."""
         data = self.recipe.data
         name, manifest = ("test", data.test) if data.test is not None else ("validation", data.validation)
@@ -324,11 +324,10 @@ class _Life:
             config=TorchEngineConfig(device=self.recipe.training.device),
         )
         utterances = [u for u in read_manifest(manifest) if u.text is not None]
-        report, rows = evaluate_recognizer(
-            recognizer, utterances, self.assembler.read_audio, normalizer=data.normalizer
-        )
-        write_report(self.run.path / "report", report, rows)
-        return name, report
+        config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)
+        report = evaluate_recognizer(recognizer, utterances, self.assembler.read_audio, report=config)
+        write_report(report, self.run.path / "report")
+        return name, report.summary
 
     def _finish(self, parts: ModelParts, trainer: Trainer) -> None:
         """Write report/ and model/ from the checkpoint with the lowest validation WER."""

@@ -1,0 +1,159 @@
+"""`harken transcribe`, `evaluate` and `models show`: one bad file stops nothing, stdout holds results only."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Harken = Callable[..., Any]
+
+
+# transcribe
+
+
+def test_one_file_is_printed_as_it_is(harken: Harken, corpus: Path, model: Path) -> None:
+    answer = harken("transcribe", corpus / "00.wav", "--model", model)
+    assert answer.code == 0
+    assert answer.out.count("\n") == 1
+    assert "00.wav" not in answer.out
+    assert "error" not in answer.err
+
+
+@pytest.mark.parametrize("style", ["txt", "json", "srt", "vtt", "tsv"])
+def test_every_format(harken: Harken, corpus: Path, model: Path, style: str) -> None:
+    from harken.inference import load, render
+
+    answer = harken("transcribe", corpus / "03.wav", "-m", model, "-f", style)
+    assert answer.code == 0
+    assert answer.out == render(load(model).transcribe(corpus / "03.wav"), style)
+
+
+def test_a_broken_file_among_good_ones_is_reported_and_the_others_go_on(
+    harken: Harken, corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_text("not audio", encoding="utf-8")
+    files = [corpus / "00.wav", broken, tmp_path / "absent.wav", corpus / "01.wav"]
+    answer = harken("transcribe", *files, "-m", model)
+    assert answer.code == 2
+    assert [line.split("\t")[0] for line in answer.out.splitlines()] == [str(files[0]), str(files[3])]
+    assert f"error: {broken} is not audio of a known kind" in answer.err
+    assert "absent.wav does not exist" in answer.err
+    assert answer.err.endswith("2 files of 4 could not be transcribed.\n")
+
+
+def test_json_lines_name_their_files(harken: Harken, corpus: Path, model: Path) -> None:
+    files = [corpus / "00.wav", corpus / "01.wav"]
+    answer = harken("transcribe", *files, "-m", model, "--json")
+    lines = [json.loads(line) for line in answer.out.splitlines()]
+    assert [line["file"] for line in lines] == [str(file) for file in files]
+    assert [line["duration_s"] for line in lines] == [0.5, 8700 / 16_000]
+    assert harken("transcribe", files[0], "-m", model, "--json").json["duration_s"] == 0.5
+
+
+def test_transcripts_into_a_folder(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    answer = harken(
+        "transcribe", corpus / "00.wav", corpus / "01.wav", "-m", model, "-f", "srt", "--out", tmp_path / "o"
+    )
+    assert (answer.code, answer.out) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["00.srt", "01.srt"]
+
+
+def test_two_transcripts_never_share_a_file(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    shutil.copy(corpus / "00.wav", tmp_path / "00.wav")
+    answer = harken("transcribe", corpus / "00.wav", tmp_path / "00.wav", "-m", model, "--out", tmp_path / "o")
+    assert (answer.code, answer.out) == (2, "")
+    assert "would both be written to" in answer.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_cannot_be_made(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    answer = harken("transcribe", corpus / "00.wav", "-m", model, "--out", tmp_path / "file" / "o")
+    assert (answer.code, answer.out) == (4, "")
+    assert str(tmp_path / "file") in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-f", "doc"], 2, "--format is 'doc'. Use one of txt, json, srt, vtt, tsv."),
+        (["--device", "gpu"], 2, "device is 'gpu'. Use auto, cpu, cuda or cuda:N."),
+        (["--device", "cuda:99"], 3, "device is 'cuda:99', but PyTorch sees"),
+    ],
+)
+def test_odd_options(harken: Harken, corpus: Path, model: Path, arguments: list[str], code: int, message: str) -> None:
+    answer = harken("transcribe", corpus / "00.wav", "-m", model, *arguments)
+    assert (answer.code, answer.out) == (code, "")
+    assert message in answer.err
+
+
+def test_folders_that_hold_no_model(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    for command in (["transcribe", corpus / "00.wav", "-m"], ["models", "show"]):
+        absent = harken(*command, tmp_path / "absent")
+        assert (absent.code, absent.out) == (3, "")
+        assert "absent does not exist. Give the model/ folder of a finished run." in absent.err
+        empty = harken(*command, tmp_path)
+        assert empty.code == 3
+        assert "is not a model folder: it has no harken.json" in empty.err
+    shutil.copytree(model, tmp_path / "damaged")
+    weights = tmp_path / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    damaged = harken("transcribe", corpus / "00.wav", "-m", tmp_path / "damaged")
+    assert (damaged.code, damaged.out) == (2, "")
+    assert "model.safetensors is not readable as safetensors" in damaged.err
+
+
+# evaluate
+
+
+def test_evaluate_writes_the_report_it_prints(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    answer = harken("evaluate", model, corpus / "train.jsonl", "--out", tmp_path / "report", "--json")
+    assert answer.code == 0
+    written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert answer.json == written
+    assert (written["words"], written["utterances"]) == (12, 12)
+    assert written["wer"]["low"] <= written["wer"]["value"] <= written["wer"]["high"]
+    assert len((tmp_path / "report" / "utterances.jsonl").read_text(encoding="utf-8").splitlines()) == 12
+    text = harken("evaluate", model, corpus / "train.jsonl").out
+    assert f"{100 * written['wer']['value']:.2f}" in text
+
+
+def test_evaluate_refusals(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
+    for name, message in (
+        ("absent.jsonl", "does not exist"),
+        ("empty.jsonl", "holds no utterances"),
+        ("broken.jsonl", "line 1: not JSON"),
+    ):
+        answer = harken("evaluate", model, tmp_path / name, "--out", tmp_path / "report")
+        assert (answer.code, answer.out) == (2, "")
+        assert name in answer.err
+        assert message in answer.err
+    absent = harken("evaluate", tmp_path / "nowhere", corpus / "train.jsonl")
+    assert (absent.code, absent.out) == (3, "")
+    odd = harken("evaluate", model, corpus / "train.jsonl", "--normalizer", "odd")
+    assert (odd.code, odd.out) == (2, "")
+    assert "'odd'" in odd.err
+    assert not (tmp_path / "report").exists()
+
+
+# models
+
+
+def test_models_show(harken: Harken, model: Path) -> None:
+    answer = harken("models", "show", model)
+    assert (answer.code, answer.err) == (0, "")
+    facts = {line[:13].strip(): line[13:] for line in answer.out.splitlines()}
+    assert facts["family"] == "recurrent-ctc"
+    assert facts["sample rate"] == "16000 Hz"
+    assert facts["output"] == "3 units (WordTokenizer) and the blank"
+    assert facts["run"] == "tiny"
+    data = harken("models", "show", model, "--json").json
+    assert data == json.loads((model / "harken.json").read_text(encoding="utf-8"))
+    assert f"{data['parameters']:,}" == facts["parameters"]
+    assert data["sample_rate_hz"] == 16_000
