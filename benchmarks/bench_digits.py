@@ -66,7 +66,7 @@ def run_one(recipe: Path, left_out: str | None, folder: Path, overrides: Sequenc
     clips = import_corpus("fsdd", corpus()).utterances
     paths = {}
     for name, members in division(clips, left_out).items():
-        config = ComposeConfig(passes=PASSES if name == "train" else 1, gap_fill="noise")
+        config = ComposeConfig(passes=PASSES[name], gap_fill="noise")
         paths[name] = folder / f"{name}.jsonl"
         write_manifest(paths[name], compose_utterances(members, folder / name, config))
     data = [f"data.{name}={paths[name]}" for name in ("train", "validation", "test")]

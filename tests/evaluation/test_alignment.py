@@ -1,116 +1,198 @@
-"""The product's alignment against a slow one written from sclite's rules, and against hand-made cases."""
+"""Word alignment against sclite's rules written out slowly, in counts and in path."""
 
-import random
-from functools import cache
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harken.core import InputError
-from harken.evaluation.alignment import align_characters, align_texts, align_words
+from harken.evaluation import Operation, align_characters, align_texts, align_words
+from harken.evaluation.alignment import LARGEST_PAIR_CELLS
+from harken.evaluation.lattice import COSTS, align_long
+
+GAP_AND_SUBSTITUTION = {"sclite": (3, 4), "levenshtein": (1, 1)}
+
+# 40,000 pairs: vocabularies from two words, where nearly every cell is a tie, to 20,000; WER from 5 to over 100 %.
+SETS = [
+    {"count": 8_000, "vocabulary": 2, "error_rate": 1.2, "longest": 7},
+    {"count": 8_000, "vocabulary": 3, "error_rate": 0.8, "longest": 8},
+    {"count": 8_000, "vocabulary": 10, "error_rate": 0.7, "longest": 9},
+    {"count": 8_000, "vocabulary": 30, "error_rate": 0.5, "longest": 9},
+    {"count": 4_000, "vocabulary": 200, "error_rate": 1.5, "longest": 10},
+    {"count": 4_000, "vocabulary": 20_000, "error_rate": 0.1, "longest": 12},
+]
+LONG_SETS = [
+    {"count": 3_000, "vocabulary": 5, "error_rate": 0.8, "longest": 40},
+    {"count": 1_000, "vocabulary": 300, "error_rate": 0.3, "longest": 80},
+]
+
+WORDS = st.lists(st.sampled_from("abc"), max_size=12)
 
 
-def slow_sclite(reference: list[str], hypothesis: list[str]) -> str:
-    """sclite's path as letters, from its rules alone: correct 0, substitution 4, deletion 3, insertion 3.
-
-    The best way into a cell is the diagonal if it is no dearer than both others; else the deletion if it is strictly
-    cheaper than the insertion; else the insertion. The path is read backwards from the end.
-    """
-
-    @cache
-    def cell(i: int, j: int) -> tuple[int, str]:
-        if i == 0 and j == 0:
-            return 0, ""
-        if i == 0:
-            return 3 * j, "I"
-        if j == 0:
-            return 3 * i, "D"
-        same = reference[i - 1] == hypothesis[j - 1]
-        diagonal = cell(i - 1, j - 1)[0] + (0 if same else 4)
-        deletion = cell(i - 1, j)[0] + 3
-        insertion = cell(i, j - 1)[0] + 3
-        if diagonal <= deletion and diagonal <= insertion:
-            return diagonal, "C" if same else "S"
-        return (deletion, "D") if deletion < insertion else (insertion, "I")
-
-    path, i, j = [], len(reference), len(hypothesis)
-    while i or j:
-        step = cell(i, j)[1]
-        path.append(step)
-        i -= step != "I"
-        j -= step != "D"
-    return "".join(reversed(path))
+def _steps(operations: list[Operation]) -> list[tuple[str, str | None, str | None]]:
+    return [(op.kind, op.reference, op.hypothesis) for op in operations]
 
 
-def generated_pairs(count: int, *, vocabulary: int, error_rate: float, seed: int) -> list[tuple[list[str], list[str]]]:
-    """References of 0 to 16 words and noisy copies of them; small vocabularies make many ties."""
-    draw = random.Random(seed)
-    words = [f"w{number}" for number in range(vocabulary)]
-    pairs = []
-    for _ in range(count):
-        reference = [draw.choice(words) for _ in range(draw.randint(0, 16))]
-        hypothesis: list[str] = []
-        for word in reference:
-            chance = draw.random()
-            if chance < error_rate / 3:
-                continue
-            hypothesis.append(draw.choice(words) if chance < 2 * error_rate / 3 else word)
-            if draw.random() < error_rate / 3:
-                hypothesis.append(draw.choice(words))
-        pairs.append((reference, hypothesis))
-    return pairs
+def _check(pairs: list[tuple[str, str]], alignment: str, slow_alignment: Callable[..., Any]) -> None:
+    aligned = align_texts([ref for ref, _ in pairs], [hyp for _, hyp in pairs], alignment=alignment)
+    counts = np.stack([aligned.count(ord(kind)) for kind in "CSDI"], axis=1).tolist()
+    for pair, (reference, hypothesis) in enumerate(pairs):
+        expected = slow_alignment(reference.split(), hypothesis.split(), *GAP_AND_SUBSTITUTION[alignment])
+        assert _steps(aligned.operations(pair)) == expected, (reference, hypothesis)
+        kinds = Counter(kind for kind, _, _ in expected)
+        assert counts[pair] == [kinds[kind] for kind in "CSDI"]
 
 
-@pytest.mark.parametrize(("vocabulary", "error_rate"), [(5000, 0.12), (200, 0.5), (30, 0.6), (10, 0.7), (3, 0.9)])
-def test_path_is_sclites_on_40_000_pairs(vocabulary: int, error_rate: float) -> None:
-    pairs = generated_pairs(8000, vocabulary=vocabulary, error_rate=error_rate, seed=vocabulary)
-    aligned = align_texts([" ".join(r) for r, _ in pairs], [" ".join(h) for _, h in pairs])
-    for number, (reference, hypothesis) in enumerate(pairs):
-        assert aligned.letters(number) == slow_sclite(reference, hypothesis), (reference, hypothesis)
+@pytest.mark.parametrize("which", range(len(SETS)))
+def test_sclite_counts_and_paths_on_40_000_pairs(which: int, make_pairs: Any, slow_alignment: Any) -> None:
+    _check(make_pairs(**SETS[which], seed=1), "sclite", slow_alignment)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
-def test_single_pairs_take_the_same_path(reference: list[str], hypothesis: list[str]) -> None:
-    operations = align_words(reference, hypothesis)
-    assert "".join(op.kind for op in operations) == slow_sclite(reference, hypothesis)
-    assert [op.reference for op in operations if op.reference is not None] == reference
-    assert [op.hypothesis for op in operations if op.hypothesis is not None] == hypothesis
+@pytest.mark.parametrize("which", range(len(SETS)))
+def test_levenshtein_counts_and_paths(which: int, make_pairs: Any, slow_alignment: Any) -> None:
+    _check(make_pairs(**{**SETS[which], "count": 400}, seed=2), "levenshtein", slow_alignment)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from("abcd"), max_size=9), st.lists(st.sampled_from("abcd"), max_size=9))
-def test_levenshtein_mode_has_the_least_errors(reference: list[str], hypothesis: list[str]) -> None:
-    row = list(range(len(hypothesis) + 1))
-    for i, left in enumerate(reference, start=1):
-        before, row[0] = row[0], i
-        for j, right in enumerate(hypothesis, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (left != right))
-    operations = align_words(reference, hypothesis, alignment="levenshtein")
-    assert sum(op.kind != "C" for op in operations) == row[-1]
+@pytest.mark.slow
+@pytest.mark.parametrize("alignment", ["sclite", "levenshtein"])
+@pytest.mark.parametrize("which", range(len(LONG_SETS)))
+def test_long_texts(which: int, alignment: str, make_pairs: Any, slow_alignment: Any) -> None:
+    _check(make_pairs(**LONG_SETS[which], seed=3), alignment, slow_alignment)
 
 
-def test_a_deletion_and_an_insertion_are_dearer_than_a_substitution() -> None:
-    assert [op.kind for op in align_words("a b c", "a x c")] == ["C", "S", "C"]
-    assert [op.kind for op in align_words("a b c", "a c")] == ["C", "D", "C"]
-    assert [op.kind for op in align_words("a c", "a b c")] == ["C", "I", "C"]
-    assert align_words("", "") == []
-    # Two substitutions cost 8, a deletion and an insertion around a match 6.
-    assert [op.kind for op in align_words("a b", "b c")] == ["D", "C", "I"]
+@pytest.mark.parametrize("alignment", ["sclite", "levenshtein"])
+def test_one_pair_at_a_time_gives_the_same(alignment: str, make_pairs: Any, slow_alignment: Any) -> None:
+    for reference, hypothesis in make_pairs(count=500, vocabulary=4, error_rate=0.8, longest=12, seed=4):
+        expected = slow_alignment(reference.split(), hypothesis.split(), *GAP_AND_SUBSTITUTION[alignment])
+        assert _steps(align_words(reference, hypothesis, alignment)) == expected
 
 
-def test_long_pairs_are_aligned_too() -> None:
-    words = [f"w{number}" for number in range(3000)]
-    hypothesis = [*words[:1000], "x", *words[1001:2500], *words[2501:]]
-    letters = "".join(op.kind for op in align_words(words, hypothesis))
-    assert letters == "C" * 1000 + "S" + "C" * 1499 + "D" + "C" * 499
+@given(WORDS, WORDS, st.integers(1, 60))
+def test_cutting_the_lattice_into_blocks_changes_nothing(
+    reference: list[str], hypothesis: list[str], cells: int
+) -> None:
+    ids = [np.array([ord(word) for word in words], dtype=np.int32) for words in (reference, hypothesis)]
+    for costs in COSTS.values():
+        assert align_long(*ids, costs, cells=cells).tolist() == align_long(*ids, costs).tolist()
+
+
+@given(WORDS, WORDS)
+def test_an_alignment_spells_both_texts_and_names_its_steps_rightly(
+    reference: list[str], hypothesis: list[str]
+) -> None:
+    for alignment in COSTS:
+        operations = align_words(reference, hypothesis, alignment)
+        assert [op.reference for op in operations if op.reference is not None] == reference
+        assert [op.hypothesis for op in operations if op.hypothesis is not None] == hypothesis
+        for op in operations:
+            assert (op.reference is None) == (op.kind == "I")
+            assert (op.hypothesis is None) == (op.kind == "D")
+            assert (op.reference == op.hypothesis) == (op.kind == "C")
+
+
+@given(WORDS, WORDS)
+def test_levenshtein_has_the_fewest_errors_and_sclite_the_lowest_cost(
+    reference: list[str], hypothesis: list[str]
+) -> None:
+    distance = pytest.importorskip("rapidfuzz.distance").Levenshtein.distance
+    for alignment, weights in (("levenshtein", (1, 1, 1)), ("sclite", (3, 3, 4))):
+        kinds = Counter(op.kind for op in align_words(reference, hypothesis, alignment))
+        cost = weights[0] * kinds["I"] + weights[1] * kinds["D"] + weights[2] * kinds["S"]
+        assert cost == distance(reference, hypothesis, weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "kinds"),
+    [
+        ("", "", ""),
+        ("a", "", "D"),
+        ("", "a", "I"),
+        ("a", "a", "C"),
+        ("a", "b", "S"),  # 4 is cheaper than 3 + 3
+        ("a a", "a", "DC"),  # read from the end: the last a is matched
+        ("a", "a a", "IC"),
+        ("a b", "b a", "ICD"),  # 6 against two substitutions at 8; insertion is preferred, seen from the end
+        ("the cat sat", "the cat sat", "CCC"),
+        ("one two three", "one too three four", "CSCI"),
+    ],
+)
+def test_sclite_by_hand(reference: str, hypothesis: str, kinds: str) -> None:
+    assert "".join(op.kind for op in align_words(reference, hypothesis)) == kinds
+
+
+def test_levenshtein_by_hand_differs_where_substitution_costs_less_than_two_gaps() -> None:
+    assert [op.kind for op in align_words("a b", "b a", "levenshtein")] == ["S", "S"]
+
+
+def test_words_may_hold_anything_when_given_as_a_list() -> None:
+    assert align_words(["new york", "Ωμέγα"], ["new york", "ωμέγα"]) == [
+        Operation("C", "new york", "new york"),
+        Operation("S", "Ωμέγα", "ωμέγα"),
+    ]
 
 
 def test_characters() -> None:
-    assert [op.kind for op in align_characters("abd", "acd")] == ["C", "S", "C"]
+    steps = [(op.kind, op.reference, op.hypothesis) for op in align_characters("да вот", "давот")]
+    assert steps == [
+        ("C", "д", "д"),
+        ("C", "а", "а"),
+        ("D", " ", None),
+        ("C", "в", "в"),
+        ("C", "о", "о"),
+        ("C", "т", "т"),
+    ]
 
 
-def test_an_unknown_alignment_is_refused() -> None:
-    with pytest.raises(InputError, match="sclite"):
-        align_words("a", "a", alignment="sclit")
+def test_very_long_pair_with_known_answer() -> None:
+    """5,000 words against themselves with every tenth one gone and one word put in front."""
+    words = [f"w{n}" for n in range(5_000)]
+    kept = ["extra", *(word for n, word in enumerate(words) if n % 10 != 3)]
+    kinds = Counter(op.kind for op in align_words(words, kept))
+    assert kinds == {"C": 4_500, "D": 500, "I": 1}
+
+
+def test_costs_of_very_long_texts_do_not_overflow() -> None:
+    """Above 5,461 words the lattice no longer fits 16 bits."""
+    words = [str(n) for n in range(7_000)]
+    assert {op.kind for op in align_words(words, words)} == {"C"}
+
+
+def test_texts_of_very_different_lengths_in_one_corpus() -> None:
+    references = ["a b c", "", " ".join("xyz" * 500), "a", ""]
+    hypotheses = ["a c", "b b", " ".join("xz" * 500), "", ""]
+    aligned = align_texts(references, hypotheses)
+    assert [aligned.letters(n) for n in (0, 1, 3, 4)] == ["CDC", "II", "D", ""]
+    assert Counter(aligned.letters(2)) == {"C": 1000, "D": 500}
+    assert aligned.operations(0)[1] == Operation("D", "b", None)
+
+
+def test_the_order_of_pairs_does_not_change_their_alignments(make_pairs: Any) -> None:
+    pairs = make_pairs(count=300, vocabulary=3, error_rate=0.8, longest=10, seed=5)
+    one = align_texts([r for r, _ in pairs], [h for _, h in pairs])
+    two = align_texts([r for r, _ in pairs[::-1]], [h for _, h in pairs[::-1]])
+    assert [one.letters(n) for n in range(300)] == [two.letters(299 - n) for n in range(300)]
+
+
+def test_a_profile_that_changes_the_number_of_words_is_applied_to_both_sides() -> None:
+    aligned = align_texts(["Well-known, -- FACTS!", "co-op"], ["well known facts", "... coop"], profile="basic")
+    assert [aligned.letters(n) for n in (0, 1)] == ["CCC", "DS"]
+    assert aligned.references.lengths.tolist() == [3, 2]
+
+
+def test_an_empty_corpus() -> None:
+    assert len(align_texts([], [])) == 0
+    assert align_texts([], []).count(ord("C")).tolist() == []
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'kaldi'.*sclite, levenshtein"):
+        align_words("a", "b", "kaldi")
+    with pytest.raises(InputError, match="1 references and 2 hypotheses"):
+        align_texts(["a"], ["a", "b"])
+    side = int(LARGEST_PAIR_CELLS**0.5) + 1
+    with pytest.raises(InputError, match="too long to align"):
+        align_words(["a"] * side, ["a"] * side)

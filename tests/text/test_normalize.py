@@ -77,7 +77,7 @@ def test_basic_gives_words_of_letters_digits_and_marks(text: str) -> None:
     for word in result.split():
         assert unicodedata.category(word[0])[0] != "M"
         assert {unicodedata.category(c)[0] for c in word if c != "'"} <= {"L", "M", "N", "C"}
-        assert not (word.startswith("'") or word.endswith("'"))
+        assert word == word.strip("'")
 
 
 @pytest.mark.parametrize("name", [name for name in profile_names() if find_profile(name).by_word])
@@ -94,9 +94,9 @@ def test_basic_keeps_the_word_count_of_scripts_with_marks(words: list[str]) -> N
 
 def test_basic_is_idempotent_for_every_code_point() -> None:
     function = find_profile("basic").function
-    for code in range(sys.maxunicode + 1):
-        once = function(f"A{chr(code)}\u0301b")
-        assert function(once) == once, hex(code)
+    for first in range(0, sys.maxunicode + 1, 256):
+        once = function(" ".join(f"A{chr(code)}\u0301b" for code in range(first, first + 256)))
+        assert function(once) == once, hex(first)
 
 
 def test_letters_keep_their_marks_whatever_the_script() -> None:

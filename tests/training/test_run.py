@@ -72,7 +72,7 @@ def test_a_run_learns_and_leaves_everything(tiny_recipe: MakeRecipe, tmp_path: P
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert report["wer"]["value"] == pytest.approx(outcome.state.best_wer)
     assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
-    assert 0 < outcome.cpu_s
+    assert outcome.cpu_s > 0
     assert 0 <= outcome.data_wait_share < 1
 
 
@@ -122,17 +122,14 @@ def test_a_finished_run_resumed_again_stays_as_it_is(tiny_recipe: MakeRecipe, tm
     assert read_record(tmp_path / "run")["status"] == "finished"
 
 
-@pytest.mark.parametrize("gone", [["recipe.yaml"], ["tokenizer", "checkpoints"]])
-def test_a_run_killed_before_its_first_update_can_be_resumed(
-    tiny_recipe: MakeRecipe, tmp_path: Path, gone: list[str]
-) -> None:
+def test_a_run_killed_before_its_first_update_can_be_resumed(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = tiny_recipe("training.updates=4")
     train(recipe, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(recipe, tmp_path / "run", view=StopAt(1))
-    for name in gone:
-        path = tmp_path / "run" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "run" / "recipe.yaml").unlink()
+    for name in ("tokenizer", "checkpoints"):
+        shutil.rmtree(tmp_path / "run" / name)
     half = tmp_path / "run" / ".tokenizer.tmp"
     half.mkdir()
     (half / "vocab.json").write_text("{")

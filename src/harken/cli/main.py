@@ -66,7 +66,7 @@ def options(
 def main() -> None:
     """Run the command line; never shows a traceback for an error raised on purpose, nor for a disk that refuses."""
     try:
-        app()
+        app(prog_name="harken")  # the same words whichever way it was started
     except KeyboardInterrupt:
         complain("Interrupted.")
         sys.exit(130)

@@ -107,7 +107,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def _conditions_line(summary: Mapping[str, Any]) -> str:
     wer = summary["wer"]
     words = [
-        f"{summary['utterances']:,} utterances",
+        f"{summary['utterances']:,} utterance{'' if summary['utterances'] == 1 else 's'}",
         f"normaliser {summary['normalizer']['name']} {summary['normalizer']['version']}",
         f"alignment {summary['alignment']}",
     ]

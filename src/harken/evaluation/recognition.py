@@ -101,7 +101,7 @@ def recognize_all(
     if not run.hypotheses:
         id_, cause = next(iter(run.rejected.items()))
         raise RunFailed(
-            f"None of the {len(utterances)} utterances could be recognised; {id_}: {cause}.",
+            f"None of the {len(utterances)} utterances could be recognised; {id_}: {cause.rstrip('.')}.",
             hint="Check the audio and the model.",
         )
     if run.config.batch_size > 1:

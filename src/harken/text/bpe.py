@@ -7,6 +7,7 @@ Translation of Rare Words with Subword Units", ACL 2016.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -92,7 +93,7 @@ class BpeTokenizer:
         check_ids(ids, self.vocab_size)
         starts = [place for place, id_ in enumerate(ids) if place == 0 or self.units[id_].startswith(WORD_START)]
         words = []
-        for first, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        for first, end in pairwise([*starts, len(ids)]):
             word = "".join(self.units[id_] for id_ in ids[first:end]).removeprefix(WORD_START)
             if word:
                 words.append((word, first, end))

@@ -1,0 +1,119 @@
+"""Scores of a model whose output is known."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harken.core import Features, Utterance
+from harken.models.family import CtcModel
+from harken.text.tokenize import WordTokenizer
+from harken.text.vocabulary import BLANK
+from harken.training.precision import Precision
+from harken.training.preparation import Subset
+from harken.training.validation import ValidationSet, grouped_by_duration, validate
+
+TOKENIZER = WordTokenizer([BLANK, "ah", "bo"])
+CPU = Precision(name="fp32", device=torch.device("cpu"))
+CERTAIN = 3.0
+
+
+class Echo(CtcModel):
+    """Its features are its scores: it says what it is given."""
+
+    subsampling = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+        self.modes.append(self.training)
+        assert not torch.is_grad_enabled()
+        return features_BFM, frames_B
+
+
+def spoken(ids: list[int]) -> Features:
+    """One frame for each id, which has the score CERTAIN where the others have 0."""
+    return CERTAIN * np.eye(3, dtype=np.float32)[ids]
+
+
+def subset(items: dict[str, tuple[str, list[int] | None, float]]) -> Subset:
+    """A set from id to (text, labels, duration)."""
+    return Subset(
+        utterances=tuple(
+            Utterance(id=name, audio="/a.wav", duration_s=duration_s, text=text)
+            for name, (text, _, duration_s) in items.items()
+        ),
+        texts=tuple(text for text, _, _ in items.values()),
+        labels=tuple(labels for _, labels, _ in items.values()),
+        rejected=(),
+    )
+
+
+def reader(spoken_ids: dict[str, list[int]]) -> Callable[[Utterance], Features]:
+    return lambda utterance: spoken(spoken_ids[utterance.id])
+
+
+def frame_cost(unit: int, frame: list[float]) -> float:
+    """-log softmax(frame)[unit]."""
+    return float(np.log(np.exp(frame).sum()) - frame[unit])
+
+
+@pytest.mark.parametrize("batch_s", [0.5, 2.5, 100.0])
+def test_rates_are_pooled_and_the_loss_is_per_label(batch_s: float) -> None:
+    items: dict[str, tuple[str, list[int] | None, float]] = {
+        "right": ("ah bo", [1, 2], 1.0),
+        "wrong": ("bo", [2], 0.5),
+        "unknown": ("ku", None, 0.8),
+        "extra": ("ah", [1], 1.2),
+    }
+    said = {"right": [1, 2], "wrong": [1], "unknown": [0, 0, 0], "extra": [1, 0, 1]}
+    model = Echo().train()
+    result = validate(
+        model, ValidationSet(subset(items), read=reader(said), batch_s=batch_s), tokenizer=TOKENIZER, precision=CPU
+    )
+    assert result.hypotheses == {"right": "ah bo", "wrong": "ah", "unknown": "", "extra": "ah ah"}
+    assert result.wer == pytest.approx(3 / 5)  # one substitution, one deletion, one insertion in five words
+    # Characters, with the space: 0 of 5, 2 of 2, 2 of 2, and " ah" too many for 2.
+    assert result.cer == pytest.approx((2 + 2 + 3) / 11)
+    assert model.training
+    assert not any(model.modes)
+
+    good, bad = frame_cost(0, [CERTAIN, 0, 0]), frame_cost(1, [CERTAIN, 0, 0])
+    # "extra" is ah over three frames (ah blank ah): ah may begin and end anywhere.
+    log_probs = -np.array([[bad, good, bad], [good, bad, bad], [bad, good, bad]])
+    paths = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 1]]
+    extra = -np.log(sum(np.exp(sum(log_probs[t, unit] for t, unit in enumerate(path))) for path in paths))
+    assert result.loss == pytest.approx((2 * good + bad + extra) / 4, rel=1e-5)
+
+
+def test_without_labels_there_is_no_loss() -> None:
+    items: dict[str, tuple[str, list[int] | None, float]] = {"a": ("ku", None, 1.0)}
+    model = Echo().eval()
+    result = validate(
+        model, ValidationSet(subset(items), read=reader({"a": [1]}), batch_s=9), tokenizer=TOKENIZER, precision=CPU
+    )
+    assert (result.wer, result.loss) == (1.0, None)
+    assert not model.training
+
+
+def test_the_mode_comes_back_after_an_error() -> None:
+    def broken(utterance: Utterance) -> Features:
+        raise OSError("the disk has gone")
+
+    model = Echo().train()
+    items: dict[str, tuple[str, list[int] | None, float]] = {"a": ("ah", [1], 1.0)}
+    with pytest.raises(OSError, match="the disk has gone"):
+        validate(model, ValidationSet(subset(items), read=broken, batch_s=9), tokenizer=TOKENIZER, precision=CPU)
+    assert model.training
+
+
+def test_every_utterance_comes_once_longest_first() -> None:
+    durations_s = [1.0, 4.0, 2.0, 8.0, 0.5, 2.0]
+    groups = grouped_by_duration(durations_s, batch_s=6.0)
+    assert groups == [[3], [1], [2, 5, 0], [4]]
+    assert grouped_by_duration(durations_s, batch_s=0.1) == [[3], [1], [2], [5], [0], [4]]
+    assert grouped_by_duration(durations_s, batch_s=1e9) == [[3, 1, 2, 5, 0, 4]]
