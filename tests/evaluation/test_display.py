@@ -63,7 +63,7 @@ def test_no_rate_is_said_with_the_reason() -> None:
     silent = build_report([Utterance(id="s", audio="/s.wav", duration_s=1.0, text="")], {"s": "boo"})
     text = format_report(silent)
     assert text.splitlines()[1].split()[2] == "none"
-    assert "There are no reference words, so there is no rate." in text
+    assert "have no words after normalisation." in text
     assert "1 utterance, normaliser" in text
 
 

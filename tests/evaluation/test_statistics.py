@@ -56,3 +56,45 @@ def test_units_are_speakers_where_all_are_known() -> None:
     assert choose_units([utterance("1", "x"), utterance("2", None)]) == ("utterance", None)
     assert choose_units([utterance("1", None, "r"), utterance("2", None, "s")]) == ("recording", ["r", "s"])
     assert choose_units([utterance("1", "x"), utterance("2", "x")]) == ("utterance", None)
+
+
+def test_interval_agrees_with_scipys_bootstrap() -> None:
+    bootstrap = pytest.importorskip("scipy.stats").bootstrap
+    draw = np.random.default_rng(2)
+    words = draw.integers(1, 25, size=300)
+    errors = draw.binomial(words, 0.2)
+
+    def pooled(errors: np.ndarray, words: np.ndarray, axis: int = -1) -> np.ndarray:
+        return errors.sum(axis=axis) / words.sum(axis=axis)
+
+    theirs = bootstrap(
+        (errors, words), pooled, paired=True, n_resamples=9_999, method="percentile", rng=np.random.default_rng(3)
+    ).confidence_interval
+    ours = bootstrap_interval(errors, words, samples=9_999)
+    assert ours.low == pytest.approx(theirs.low, abs=0.001)
+    assert ours.high == pytest.approx(theirs.high, abs=0.001)
+
+
+def test_few_units_are_warned_about_and_samples_without_words_left_out() -> None:
+    interval = bootstrap_interval([1, 1, 2], [0, 4, 4], ["a", "b", "c"], unit="speaker")
+    assert (interval.unit, interval.units) == ("speaker", 3)
+    assert interval.note.startswith("Only 3 units (speaker)")
+    assert interval.low is not None
+    assert interval.high is not None
+    assert 0 < interval.low < interval.high  # the sample that drew "a" three times would divide by zero
+
+
+@pytest.mark.parametrize(
+    ("errors", "words", "options", "message"),
+    [
+        ([1.5], [3], {}, "errors has to be a list of whole numbers"),
+        ([float("nan")], [3], {}, "errors has to be a list of whole numbers"),
+        ([1], [-3], {}, "words has to be a list of whole numbers"),
+        ([1, 1], [3, 3], {"units": ["a"]}, "different lengths"),
+        ([1], [3], {"samples": 0}, "samples is 0"),
+        ([1], [3], {"confidence": 95}, "confidence is 95"),
+    ],
+)
+def test_what_is_refused(errors: list[float], words: list[int], options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        bootstrap_interval(errors, words, **options)

@@ -69,16 +69,18 @@ def test_rates_are_pooled_and_the_loss_is_per_label(batch_s: float) -> None:
         "wrong": ("bo", [2], 0.5),
         "unknown": ("ku", None, 0.8),
         "extra": ("ah", [1], 1.2),
+        "also-right": ("bo ah", [2, 1], 1.1),
     }
-    said = {"right": [1, 2], "wrong": [1], "unknown": [0, 0, 0], "extra": [1, 0, 1]}
+    said = {"right": [1, 2], "wrong": [1], "unknown": [0, 0, 0], "extra": [1, 0, 1], "also-right": [2, 1]}
     model = Echo().train()
     result = validate(
         model, ValidationSet(subset(items), read=reader(said), batch_s=batch_s), tokenizer=TOKENIZER, precision=CPU
     )
-    assert result.hypotheses == {"right": "ah bo", "wrong": "ah", "unknown": "", "extra": "ah ah"}
-    assert result.wer == pytest.approx(3 / 5)  # one substitution, one deletion, one insertion in five words
-    # Characters, with the space: 0 of 5, 2 of 2, 2 of 2, and " ah" too many for 2.
-    assert result.cer == pytest.approx((2 + 2 + 3) / 11)
+    texts = {"right": "ah bo", "wrong": "ah", "unknown": "", "extra": "ah ah", "also-right": "bo ah"}
+    assert result.hypotheses == texts
+    assert result.wer == pytest.approx(3 / 7)  # one substitution, one deletion, one insertion in seven words
+    # Characters, with the space: 2 of 2, 2 of 2, and " ah" too many for 2; 5 and 5 right ones.
+    assert result.cer == pytest.approx((2 + 2 + 3) / 16)
     assert model.training
     assert not any(model.modes)
 
@@ -87,7 +89,7 @@ def test_rates_are_pooled_and_the_loss_is_per_label(batch_s: float) -> None:
     log_probs = -np.array([[bad, good, bad], [good, bad, bad], [bad, good, bad]])
     paths = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 1]]
     extra = -np.log(sum(np.exp(sum(log_probs[t, unit] for t, unit in enumerate(path))) for path in paths))
-    assert result.loss == pytest.approx((2 * good + bad + extra) / 4, rel=1e-5)
+    assert result.loss == pytest.approx((4 * good + bad + extra) / 6, rel=1e-5)
 
 
 def test_without_labels_there_is_no_loss() -> None:

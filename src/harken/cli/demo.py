@@ -43,6 +43,10 @@ def demo(
     transcribes one of them from WAV, MP3 and Opus.
     """
     started_s, started_cpu_s = time.monotonic(), time.process_time()
+    if data is not None and not data.exists():
+        from harken.core import InputError
+
+        raise InputError(f"{data} does not exist.", hint="Give a folder of recordings or a manifest, or leave it out.")
     _require_unused(out)
     _step(1, "Data: recordings become manifests of utterances")
     prepared = _prepare(data, out / "data")

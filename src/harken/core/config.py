@@ -34,7 +34,8 @@ def parse_settings(kind: type[T], data: Any, *, source: str) -> T:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as err:
         problems = [_explain(kind, dict(problem)) for problem in err.errors(include_url=False)]
-        raise InputError(f"{source}: " + "; ".join(problems) + ".") from err
+        text = "; ".join(problems)
+        raise InputError(f"{source}: {text}" + ("" if text.endswith("?") else ".")) from err
 
 
 def dump_settings(value: Any) -> Any:

@@ -273,7 +273,7 @@ def _json_bytes(value: Any, indent: int | None = None) -> bytes:
 def _load(path: Path, *, lines: bool = False) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
-        # Not splitlines(): texts may hold U+2028 and others of Unicode's line separators, which JSON leaves as they are.
+        # Not splitlines(): texts may hold U+2028 and other line separators of Unicode, which JSON leaves as they are.
         values = [json.loads(line) for line in text.split("\n") if line] if lines else [json.loads(text)]
     except FileNotFoundError as err:
         raise MissingPart(f"{path} does not exist.", hint="Run an evaluation first.") from err

@@ -130,7 +130,8 @@ class TorchRecognizer:
                 hint="Cut it into pieces, or raise longest_s.",
             )
         features = [self.extractor(waveform) for waveform in waveforms]
-        spoken = [i for i, item in enumerate(features) if len(item)]
+        # Digital silence says nothing; normalised features of it would be an input no model was trained on.
+        spoken = [i for i, item in enumerate(features) if len(item) and waveforms[i].any()]
         transcripts = [Transcript(text="", duration_s=duration_s) for duration_s in durations_s]
         if spoken:
             features_BFM, frames_B = pad_features([features[i] for i in spoken], self.device)

@@ -72,13 +72,14 @@ def train(
     RunFailed when memory, disk or numbers give out. What was done by then can be resumed.
     """
     recipe = replace(recipe, training=replace(recipe.training, threads=recipe.training.threads or _cores()))
-    assembler = Assembler(recipe)  # a recipe that cannot work leaves no folder behind
+    manifests = manifest_hashes(recipe)  # what is absent is found before there is a folder
+    assembler = Assembler(recipe)
     settings = dump_settings(recipe)
     run = RunFolder.create(folder, name=recipe.name, kind="training", settings=settings)
     with run:
         write_text(folder / RECIPE, _yaml(settings))
         facts = provenance(recipe, folder) if provenance else {}
-        run.update(provenance=facts | {"manifests": manifest_hashes(recipe)})
+        run.update(provenance=facts | {"manifests": manifests})
         return _Life(run, recipe, assembler, view or SilentView()).live(sinks, resume=False)
 
 
