@@ -88,9 +88,18 @@ def test_snr_of_speech_with_pauses_in_white_noise(snr_db: float, seed: int) -> N
 def test_snr_is_none_where_it_cannot_be_known() -> None:
     generator = np.random.default_rng(0)
     speech, _ = speechlike(generator, 3.0)
-    assert measure(0.3 * speech / np.abs(speech).max()).snr_db is None  # its pauses are digital silence
+    barely = 1e-6 * generator.standard_normal(len(speech))  # pauses below the step of 16 bits
+    assert measure(0.3 * speech / np.abs(speech).max() + barely).snr_db is None
     assert measure(0.1 * generator.standard_normal(19 * 320)).snr_db is None  # too short
     assert measure(np.zeros(RATE_HZ)).snr_db is None
+
+
+def test_digital_silence_is_no_pause() -> None:
+    generator = np.random.default_rng(2)
+    speech, _ = speechlike(generator)
+    noisy = 0.1 * (speech + 0.1 * generator.standard_normal(len(speech)))
+    padded = np.concatenate([np.zeros(5 * RATE_HZ), noisy, np.zeros(5 * RATE_HZ)])
+    assert measure(padded).snr_db == pytest.approx(measure(noisy).snr_db, abs=0.2)
 
 
 def test_noise_alone_has_no_signal() -> None:

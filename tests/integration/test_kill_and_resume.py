@@ -23,7 +23,16 @@ def processes() -> ForkServerContext:
     """Children that begin with everything imported, so that a kill lands in the run and not in an import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["harken.training.run", "scipy.fftpack", "soundfile", "soxr", "pydantic", "tokenizers"]
+        [
+            "harken.training.run",
+            "torch._dynamo",
+            "matplotlib.backends.backend_agg",
+            "scipy.fftpack",
+            "soundfile",
+            "soxr",
+            "pydantic",
+            "tokenizers",
+        ]
     )
     return context
 

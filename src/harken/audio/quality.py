@@ -25,9 +25,9 @@ _FFT_SAMPLES = 1024
 class AudioQuality:
     """What was measured. Levels are in dB below full scale, shares are of all samples or frames.
 
-    `snr_db` is an estimate from the quietest tenth of the frames: None where a recording has no pause to measure noise
-    in (fewer than 20 frames), or where its pauses are digital silence. On speech with pauses in white noise it is
-    within 3 dB from 0 to 30 dB; where speech never pauses it reads too low.
+    `snr_db` is an estimate from the quietest tenth of the frames, frames of digital silence left out: None where fewer
+    than 20 are left, or where that tenth lies below the step of 16 bits. On speech with pauses in white noise it is
+    within 3 dB from 0 to 30 dB; where speech never pauses, or its pauses were muted, it reads too low.
     `bandwidth_hz` is the frequency above which the long-term spectrum stays 50 dB below its peak.
     """
 

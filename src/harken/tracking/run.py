@@ -335,7 +335,12 @@ def _require_empty(path: Path) -> None:
         raise InputError(f"{path} is a file, not a folder for a run.", hint="Choose another place with --out.")
     if not path.exists():
         return
-    contents = sorted(entry.name for entry in os.scandir(path) if entry.name != LOCK_NAME)
+    contents = sorted(
+        entry.name
+        for entry in os.scandir(path)
+        # A process killed while it wrote its first file leaves a temporary one, and nothing else.
+        if entry.name != LOCK_NAME and not (entry.name.startswith(".") and entry.name.endswith(".tmp"))
+    )
     if _RECORD in contents:
         raise InputError(
             f"{path} holds a run already.", hint=f"Go on with it with --resume {path}, or choose another --out."
