@@ -16,24 +16,15 @@ from harken.training.recipe import Recipe
 from harken.training.run import resume, train
 
 KILLS = 50
+PRELOAD = ["harken.training.run", "torch._dynamo", "matplotlib.backends.backend_agg"]
+PRELOAD += ["scipy.fftpack", "soundfile", "soxr", "pydantic", "tokenizers"]
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Children that begin with everything imported, so that a kill lands in the run and not in an import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "harken.training.run",
-            "torch._dynamo",
-            "matplotlib.backends.backend_agg",
-            "scipy.fftpack",
-            "soundfile",
-            "soxr",
-            "pydantic",
-            "tokenizers",
-        ]
-    )
+    context.set_forkserver_preload(PRELOAD)
     return context
 
 

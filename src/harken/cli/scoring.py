@@ -11,6 +11,8 @@ def evaluate_model(
     model: Path, manifest: Path, *, out: Path | None = None, normalizer: str | None = None, device: str = "auto"
 ) -> "EvaluationReport":
     """The report of a model on a test set, written to `out` if given. The normaliser is the model's own by default."""
+    import torch
+
     from harken.audio.decode import decode_audio
     from harken.core import Utterance, Waveform, parse_settings
     from harken.data.manifest import read_manifest
@@ -34,7 +36,9 @@ def evaluate_model(
     config = parse_settings(
         ReportConfig, {"normalizer": normalizer or description.normalizer}, source="the evaluation's settings"
     )
-    report = evaluate_recognizer(recognizer, read_manifest(manifest), read, report=config)
+    report = evaluate_recognizer(
+        recognizer, read_manifest(manifest), read, report=config, threads=torch.get_num_threads()
+    )
     if out is not None:
         write_report(report, out)
     return report

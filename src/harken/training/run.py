@@ -326,7 +326,9 @@ class _Life:
         )
         utterances = [u for u in read_manifest(manifest) if u.text is not None]
         config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)
-        report = evaluate_recognizer(recognizer, utterances, self.assembler.read_audio, report=config)
+        report = evaluate_recognizer(
+            recognizer, utterances, self.assembler.read_audio, report=config, threads=torch.get_num_threads()
+        )
         write_report(report, self.run.path / "report")
         return name, report.summary
 
