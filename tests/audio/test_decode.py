@@ -1,6 +1,7 @@
 """Decoding: every format gives back what went in, every bad file is a named error, nothing else is ever opened."""
 
 import io
+import math
 import os
 import struct
 import sys
@@ -181,7 +182,7 @@ def test_a_file_without_frames(tmp_path: Path) -> None:
 
 
 def test_a_part_behind_the_end(tmp_path: Path) -> None:
-    with pytest.raises(AudioDecodeError, match=r"a\.wav ends before 2\.000 s\. Check offset_s"):
+    with pytest.raises(AudioDecodeError, match="has nothing at offset 2.0 s: it is .* long. Correct the offset"):
         decode_audio(write(tmp_path / "a.wav", SOUND), offset_s=2.0)
 
 
@@ -203,8 +204,22 @@ def test_a_truncated_file_is_an_error_and_never_silence(tmp_path: Path, name: st
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
     samples = SOUND.copy()
     samples[100:103] = [np.nan, np.inf, -np.inf]
-    with pytest.raises(AudioDecodeError, match=r"a\.wav holds 3 samples that are NaN or infinite"):
+    with pytest.raises(AudioDecodeError, match=r"a\.wav has 3 samples that are not numbers"):
         decode_audio(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+
+
+def test_floats_on_another_scale_are_refused_and_slight_overshoot_is_clipped(tmp_path: Path) -> None:
+    write(tmp_path / "hot.wav", 1.5 * SOUND / np.abs(SOUND).max(), subtype="FLOAT")
+    assert np.abs(decode_audio(tmp_path / "hot.wav")).max() == 1.0
+    write(tmp_path / "integers.wav", 32_768 * SOUND / np.abs(SOUND).max(), subtype="FLOAT")
+    with pytest.raises(AudioDecodeError, match=r"integers\.wav has float samples up to 32,768; full scale is 1"):
+        decode_audio(tmp_path / "integers.wav")
+
+
+@pytest.mark.parametrize(("offset_s", "duration_s"), [(-1.0, None), (math.nan, None), (0.0, 0.0), (0.0, math.inf)])
+def test_a_part_that_makes_no_sense(tmp_path: Path, offset_s: float, duration_s: float | None) -> None:
+    with pytest.raises(ValueError, match=r"(offset|duration)_s is"):
+        decode_audio(write(tmp_path / "a.wav", SOUND), offset_s=offset_s, duration_s=duration_s)
 
 
 # Files that want other files opened

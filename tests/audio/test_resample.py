@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from harken.audio.resample import resample
+from harken.audio.resample import StreamResampler, resample, resampled_samples
 
 
 def band_limited(seconds: float, rate_hz: int) -> np.ndarray:
@@ -49,13 +49,29 @@ def test_number_of_samples(samples: int, from_hz: int, to_hz: int) -> None:
     assert len(resample(waveform, from_hz=from_hz, to_hz=to_hz)) == round(samples * to_hz / from_hz)
 
 
-def test_equal_rates_and_nothing_give_the_same_array_back() -> None:
+def test_equal_rates_give_the_same_array_back_and_nothing_gives_nothing() -> None:
     waveform, nothing = np.ones(5, dtype=np.float32), np.zeros(0, dtype=np.float32)
     assert resample(waveform, from_hz=16_000, to_hz=16_000) is waveform
-    assert resample(nothing, from_hz=8_000, to_hz=16_000) is nothing
+    assert resample(nothing, from_hz=8_000, to_hz=16_000).shape == (0,)
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(0, 16_000), (16_000, -1)])
 def test_rates_have_to_be_above_zero(from_hz: int, to_hz: int) -> None:
-    with pytest.raises(ValueError, match=f"from_hz is {from_hz} and to_hz {to_hz}; use rates above 0"):
+    with pytest.raises(ValueError, match=f"the rates are {from_hz} and {to_hz} Hz; use whole numbers above 0"):
         resample(np.ones(5, dtype=np.float32), from_hz=from_hz, to_hz=to_hz)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(44_100, 16_000), (8_000, 16_000), (16_000, 16_000)])
+@pytest.mark.parametrize("piece", [1_000, 4_096, 100_000])
+def test_pieces_together_equal_one_call(from_hz: int, to_hz: int, piece: int) -> None:
+    waveform = np.random.default_rng(1).uniform(-1, 1, from_hz).astype(np.float32)
+    stream = StreamResampler(from_hz=from_hz, to_hz=to_hz)
+    pieces = [stream.push(waveform[start : start + piece]) for start in range(0, len(waveform), piece)]
+    together = np.concatenate([*pieces, stream.finish()])
+    assert np.array_equal(together, resample(waveform, from_hz=from_hz, to_hz=to_hz))
+    assert len(together) == resampled_samples(len(waveform), from_hz=from_hz, to_hz=to_hz)
+
+
+def test_more_than_one_channel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"waveform has the shape \(2, 5\); use one channel"):
+        resample(np.ones((2, 5), dtype=np.float32), from_hz=8_000, to_hz=16_000)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harken.audio.limits import AudioDecodeError, DecodeLimits, StreamFacts, check_stream
+from harken.audio.limits import AudioDecodeError, DecodeLimits, check_stream
+from harken.audio.samples import Samples, StreamFacts, to_float
 from harken.audio.sniff import Container
 from harken.audio.source import AudioSource
 from harken.core.units import format_duration
@@ -14,8 +15,6 @@ from harken.core.units import format_duration
 if TYPE_CHECKING:
     from av import AudioFrame
     from av.audio.stream import AudioStream
-
-Samples = npt.NDArray[np.float32]
 
 _BLOCK_SAMPLES = 1 << 16
 # What the demuxers are called when they check the whitelist.
@@ -197,8 +196,6 @@ class AvReader:
 
 def frame_samples(frame: "AudioFrame") -> Samples:
     """A decoded frame as (channels, samples) float32; interleaved formats come apart, integers are scaled."""
-    from harken.audio.readers import to_float
-
     raw: npt.NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         raw = raw.reshape(-1, frame.layout.nb_channels).T

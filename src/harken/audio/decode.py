@@ -1,30 +1,28 @@
-"""Audio files to waveforms: every importer and every server path goes through here.
+"""Audio from a file, bytes or a URL to float32 samples. Every importer and every server path goes through here."""
 
-What a file is, is decided by its first bytes, never by its name; limits hold while decoding, never after. Delays that
-an encoder put before the first sample are removed where the container tells them (MP3 with a LAME header, Opus, AAC in
-MP4), as FFmpeg and libsndfile do it.
-"""
-
+import math
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from harken.audio.limits import (
+    DEFAULT_LIMITS,
     AudioDecodeError,
     AudioInfo,
     AudioLimitError,
     DecodeLimits,
-    check_size,
-    check_stream,
     frames_allowed,
     too_long,
 )
-from harken.audio.readers import BlockReader, open_reader
-from harken.audio.resample import resample
-from harken.audio.source import AudioSource, open_source
+from harken.audio.readers import open_reader
+from harken.audio.resample import StreamResampler
+from harken.audio.samples import BlockReader, Samples
+from harken.audio.source import open_source
 from harken.core import Waveform
-from harken.core.units import seconds_to_samples
+from harken.core.units import DEFAULT_SAMPLE_RATE_HZ, format_duration, seconds_to_samples
 
 __all__ = [
     "AudioDecodeError",
@@ -36,27 +34,54 @@ __all__ = [
     "probe_audio",
 ]
 
-Channels = npt.NDArray[np.float32]
-"""(channels, samples) float32."""
+# Float files may go past full scale by some decibels. Beyond this (18 dB) the numbers are on another scale, such as
+# 16-bit integers that were stored as floats.
+_LARGEST_SAMPLE = 8.0
 
 
 def decode_audio(
     source: str | Path | bytes,
     *,
-    sample_rate_hz: int = 16_000,
+    sample_rate_hz: int = DEFAULT_SAMPLE_RATE_HZ,
     offset_s: float = 0.0,
     duration_s: float | None = None,
-    limits: DecodeLimits | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
 ) -> Waveform:
-    """Mono audio (samples,) float32 in [-1, 1] at `sample_rate_hz`, of a file, its bytes, or a URL.
+    """Audio as one channel at one rate: (samples,) float32 in [-1, 1] at `sample_rate_hz`.
 
-    Channels are averaged; float samples beyond full scale are clipped. `offset_s` and `duration_s` take a part, cut at
-    the native rate. Raises AudioDecodeError that names the file and what is wrong with it.
+    `source` is a path, the bytes of a file, a URL (`file:`, `http(s):`, `s3:`, `gs:`, `az:`) or a member of an
+    uncompressed tar (`tar:shard.tar!name`). The kind of file is decided by its bytes, never by its name.
+
+    `offset_s` and `duration_s` cut out a part, to the nearest sample of the file's own rate; a part that reaches past
+    the end stops there, as a slice does. Channels become one by their mean. Samples beyond full scale, which only
+    float files and lossy decoders have, are clipped, and `measure_quality` sees them as clipping. Other rates are
+    converted by `resample`, as though the audio was silent outside the part.
+
+    Raises AudioDecodeError (an InputError) for audio that is missing, damaged, cut off, empty, not finite, or not
+    audio; its child AudioLimitError for what exceeds `limits`; MissingPart when a network store does not answer;
+    ValueError for an offset, a duration or a rate that makes no sense. What is decoded is never cut or padded in
+    silence.
     """
-    channels, rate = decode_native(source, offset_s=offset_s, duration_s=duration_s, limits=limits)
-    mono = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
-    converted = resample(np.ascontiguousarray(mono), from_hz=rate, to_hz=sample_rate_hz)
-    return np.clip(converted, -1.0, 1.0, out=converted if converted.flags.writeable else None)
+    if not 1 <= sample_rate_hz <= limits.max_sample_rate_hz:
+        raise ValueError(f"sample_rate_hz is {sample_rate_hz}; use 1 to {limits.max_sample_rate_hz}")
+    _check_part(offset_s, duration_s)
+    with open_source(source, limits) as opened, closing(open_reader(opened, limits)) as reader:
+        rate = reader.facts.sample_rate_hz
+        higher = max(rate, sample_rate_hz)  # both the native and the converted mono signal stay within max_bytes
+        allowed = frames_allowed(sample_rate_hz=higher, channels=1, limits=limits) * rate // higher
+        blocks = _checked_blocks(opened.name, reader, offset_s, duration_s, allowed)
+        mono = (block[0] if len(block) == 1 else block.mean(axis=0) for block in blocks)
+        if rate == sample_rate_hz:
+            waveform = _join(list(mono))
+        else:
+            resampler = StreamResampler(from_hz=rate, to_hz=sample_rate_hz)
+            waveform = _join([resampler.push(piece) for piece in mono] + [resampler.finish()])
+            np.clip(waveform, -1.0, 1.0, out=waveform)  # the filter rings beyond full scale at hard edges
+        if len(waveform) == 0:
+            raise AudioDecodeError(
+                f"{opened.name} is shorter than one sample at {sample_rate_hz:,} Hz.", hint="Record it again."
+            )
+        return waveform
 
 
 def decode_native(
@@ -64,84 +89,116 @@ def decode_native(
     *,
     offset_s: float = 0.0,
     duration_s: float | None = None,
-    limits: DecodeLimits | None = None,
-) -> tuple[Channels, int]:
-    """All channels (channels, samples) float32 at the file's own rate, and that rate in Hz.
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Audio as it is in the file: (channels, samples) float32 in [-1, 1], and its sample rate in Hz.
 
-    Raises AudioDecodeError for what is no audio, holds no samples, is damaged or cut short, or has samples that are
-    NaN or infinite; its child AudioLimitError for what is beyond `limits`.
+    Sources, parts, limits and errors are those of `decode_audio`. Opus in Ogg comes at the rate it was recorded at
+    where the file tells, else at 48 kHz. FFmpeg leaves up to a frame of padding at the end of AAC and the 5 ms
+    encoder delay of AMR; MP3 with a LAME header, Opus, Vorbis, and everything lossless keep their original length.
     """
-    limits = limits or DecodeLimits()
-    if offset_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise ValueError(f"offset_s is {offset_s} and duration_s {duration_s}; use 0 or more, and above 0")
-    with open_source(source, limits) as audio:
-        check_size(audio.name, audio.size, limits)
-        reader = open_reader(audio, limits)
-        try:
-            return _read(audio, reader, offset_s, duration_s, limits), reader.facts.sample_rate_hz
-        finally:
-            reader.close()
+    _check_part(offset_s, duration_s)
+    with open_source(source, limits) as opened, closing(open_reader(opened, limits)) as reader:
+        facts = reader.facts
+        allowed = frames_allowed(sample_rate_hz=facts.sample_rate_hz, channels=facts.channels, limits=limits)
+        blocks = list(_checked_blocks(opened.name, reader, offset_s, duration_s, allowed))
+        return _join(blocks), facts.sample_rate_hz
 
 
-def probe_audio(source: str | Path | bytes, *, limits: DecodeLimits | None = None) -> AudioInfo:
-    """What a file says it holds, without decoding it. Raises as `decode_native` does, as far as the header tells."""
-    limits = limits or DecodeLimits()
-    with open_source(source, limits) as audio:
-        check_size(audio.name, audio.size, limits)
-        reader = open_reader(audio, limits)
-        try:
-            facts = reader.facts
-            duration_s = reader.duration_s()
-        finally:
-            reader.close()
-    if duration_s <= 0:
-        raise _empty(audio.name)
-    return AudioInfo(
-        duration_s=duration_s,
-        sample_rate_hz=facts.sample_rate_hz,
-        channels=facts.channels,
-        format=facts.format,
-        codec=facts.codec,
-    )
+def probe_audio(source: str | Path | bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> AudioInfo:
+    """What a file says about itself, without decoding it. `max_duration_s` is not applied: nothing is decoded.
 
-
-def _read(
-    audio: AudioSource, reader: BlockReader, offset_s: float, duration_s: float | None, limits: DecodeLimits
-) -> Channels:
-    facts = reader.facts
-    rate = facts.sample_rate_hz
-    check_stream(audio.name, rate, facts.channels, limits)
-    start = seconds_to_samples(offset_s, sample_rate_hz=rate)
-    stop = None if duration_s is None else seconds_to_samples(offset_s + duration_s, sample_rate_hz=rate)
-    allowed = frames_allowed(sample_rate_hz=rate, channels=facts.channels, limits=limits)
-    wanted = None if stop is None else stop - start
-    if wanted is not None and wanted > allowed:
-        raise too_long(audio.name, wanted, sample_rate_hz=rate, allowed=allowed, certain=True)
-    blocks: list[Channels] = []
-    frames = 0
-    for block in reader.blocks(start, stop):
-        if not reader.exact:
-            _require_finite(audio.name, block)
-        frames += block.shape[1]
-        if frames > allowed:
-            raise too_long(audio.name, frames, sample_rate_hz=rate, allowed=allowed, certain=False)
-        blocks.append(block)
-    if not frames:
-        raise _empty(audio.name) if start == 0 else _beyond(audio.name, offset_s)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
-
-
-def _require_finite(name: str, block: Channels) -> None:
-    wrong = block.size - int(np.isfinite(block).sum())
-    if wrong:
-        raise AudioDecodeError(
-            f"{name} holds {wrong} samples that are NaN or infinite in one block.", hint="Export the file again."
+    Where no length is written down (AAC, AMR, MP3 without an information frame, recorded WebM) the packets are
+    counted. Raises as `decode_audio` does for what can be seen without decoding.
+    """
+    with open_source(source, limits) as opened, closing(open_reader(opened, limits)) as reader:
+        facts = reader.facts
+        duration_s = reader.duration_s()
+        if duration_s <= 0:
+            raise _no_frames(opened.name)
+        return AudioInfo(
+            duration_s=duration_s,
+            sample_rate_hz=facts.sample_rate_hz,
+            channels=facts.channels,
+            format=facts.format,
+            codec=facts.codec,
         )
 
 
-def _empty(name: str) -> AudioDecodeError:
-    return AudioDecodeError(f"{name} has 0 audio frames.", hint="Export it again, or leave it out of the manifest.")
+def _check_part(offset_s: float, duration_s: float | None) -> None:
+    if not (math.isfinite(offset_s) and offset_s >= 0):
+        raise ValueError(f"offset_s is {offset_s}; use seconds from the start of the file, 0 or more")
+    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
+        raise ValueError(f"duration_s is {duration_s}; use a number of seconds above 0, or None for the rest")
 
 
-def _beyond(name: str, offset_s: float) -> AudioDecodeError:
-    return AudioDecodeError(f"{name} ends before {offset_s:.3f} s.", hint="Check offset_s in the manifest.")
+def _checked_blocks(
+    name: str, reader: BlockReader, offset_s: float, duration_s: float | None, allowed: int
+) -> Iterator[Samples]:
+    """The blocks of a part, in range and finite; raises when there are none, or more than `allowed` samples."""
+    facts = reader.facts
+    rate = facts.sample_rate_hz
+    start = seconds_to_samples(offset_s, sample_rate_hz=rate)
+    stop = None if duration_s is None else seconds_to_samples(offset_s + duration_s, sample_rate_hz=rate)
+    ends = [end for end in (stop, facts.frames) if end is not None]
+    if ends and min(ends) - start > allowed:
+        raise too_long(name, min(ends) - start, sample_rate_hz=rate, allowed=allowed, certain=True)
+    count = bad = 0
+    furthest = start + allowed + 1  # one sample more than allowed shows that the limit is passed
+    for block in reader.blocks(start, furthest if stop is None else min(stop, furthest)):
+        count += block.shape[1]
+        if count > allowed:
+            raise too_long(name, count, sample_rate_hz=rate, allowed=allowed, certain=False)
+        if reader.exact:
+            yield block
+        else:
+            bad += _count_not_finite(block)
+            if not bad:
+                yield _within_full_scale(name, block)
+    if bad:
+        raise AudioDecodeError(
+            f"{name} has {bad:,} samples that are not numbers (NaN or infinite), of {count * facts.channels:,}.",
+            hint="The program that wrote it failed: export it again.",
+        )
+    if count == 0:
+        if start:
+            length = format_duration(reader.duration_s())
+            raise AudioDecodeError(
+                f"{name} has nothing at offset {offset_s} s: it is {length} long.", hint="Correct the offset."
+            )
+        raise _no_frames(name)
+
+
+def _no_frames(name: str) -> AudioDecodeError:
+    return AudioDecodeError(f"{name} has 0 audio frames.", hint="Record or export it again.")
+
+
+def _count_not_finite(block: Samples) -> int:
+    finite = np.isfinite(block)
+    return 0 if finite.all() else int(block.size - np.count_nonzero(finite))
+
+
+def _within_full_scale(name: str, block: Samples) -> Samples:
+    largest = max(float(block.max()), -float(block.min()))
+    if largest <= 1.0:
+        return block
+    if largest > _LARGEST_SAMPLE:
+        raise AudioDecodeError(
+            f"{name} has float samples up to {largest:,.6g}; full scale is 1.",
+            hint="Divide by the right full scale (32768 for 16-bit numbers) and write it again.",
+        )
+    return np.clip(block, -1.0, 1.0)
+
+
+def _join(pieces: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Concatenate along time, letting go of each piece as it is copied, so that the peak is one copy and a piece."""
+    if len(pieces) == 1:
+        return np.ascontiguousarray(pieces[0])
+    length = sum(piece.shape[-1] for piece in pieces)
+    whole = np.empty((*pieces[0].shape[:-1], length), dtype=np.float32)
+    end = length
+    while pieces:
+        piece = pieces.pop()
+        whole[..., end - piece.shape[-1] : end] = piece
+        end -= piece.shape[-1]
+    return whole

@@ -66,17 +66,6 @@ class AudioInfo:
     codec: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamFacts:
-    """What a reader knows once a file is open. `frames` (samples per channel) is a claim, None where none is made."""
-
-    sample_rate_hz: int
-    channels: int
-    format: str
-    codec: str
-    frames: int | None
-
-
 def check_size(name: str, size: int, limits: DecodeLimits) -> None:
     """Raise for an empty file or one beyond `max_bytes`."""
     if size == 0:
