@@ -182,7 +182,7 @@ def test_a_file_without_frames(tmp_path: Path) -> None:
 
 
 def test_a_part_behind_the_end(tmp_path: Path) -> None:
-    with pytest.raises(AudioDecodeError, match="has nothing at offset 2.0 s: it is .* long. Correct the offset"):
+    with pytest.raises(AudioDecodeError, match=r"has nothing at offset 2\.0 s: it is .* long\. Correct the offset"):
         decode_audio(write(tmp_path / "a.wav", SOUND), offset_s=2.0)
 
 
