@@ -206,3 +206,12 @@ def test_what_is_refused() -> None:
     side = int(LARGEST_PAIR_CELLS**0.5) + 1
     with pytest.raises(InputError, match="too long to align"):
         align_words(["a"] * side, ["a"] * side)
+
+
+def test_units() -> None:
+    assert [op.kind for op in align_words("今天天气 ok", "今天 天汽 ok")] == ["C", "C", "C", "S", "C"]
+    assert [op.kind for op in align_words("今天天气 ok", "今天天汽 ok", units="words")] == ["S", "C"]
+    assert align_texts(["今天"], ["今"]).letters(0) == "CD"
+    assert align_texts(["今天"], ["今"], units="words").letters(0) == "S"
+    with pytest.raises(InputError, match=r"'letters'.*mixed, words"):
+        align_words("a", "b", units="letters")  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Character errors: spaces count, equal beginnings and ends are skipped, long texts take another road."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from harken.evaluation import align_texts
 from harken.evaluation.characters import LONGEST_IN_BATCH, character_errors, count_characters
+from harken.text.segmentation import Units
 
 TEXTS = st.lists(st.tuples(st.text("ab ", max_size=12), st.text("ab ", max_size=12)), max_size=8)
 
@@ -33,7 +35,7 @@ def _errors(references: list[str], hypotheses: list[str], alignment: str = "scli
 )
 def test_by_hand(reference: str, hypothesis: str, characters: int, errors: int) -> None:
     aligned = align_texts([reference], [hypothesis])
-    assert count_characters(aligned.words, aligned.references).tolist() == [characters]
+    assert count_characters(aligned).tolist() == [characters]
     assert character_errors(aligned).tolist() == [errors]
 
 
@@ -43,6 +45,30 @@ def test_errors_are_the_edit_distance_whatever_the_alignment(alignment: str, pai
     distance = pytest.importorskip("rapidfuzz.distance").Levenshtein.distance
     expected = [distance(" ".join(r.split()), " ".join(h.split())) for r, h in pairs]
     assert _errors([r for r, _ in pairs], [h for _, h in pairs], alignment) == expected
+
+
+@pytest.mark.parametrize("alignment", ["sclite", "levenshtein"])
+@given(st.lists(st.tuples(st.text("ab今天 ", max_size=10), st.text("ab今天 ", max_size=10)), max_size=8))
+def test_no_spaces_beside_characters_of_scripts_without_spaces(alignment: str, pairs: list[tuple[str, str]]) -> None:
+    distance = pytest.importorskip("rapidfuzz.distance").Levenshtein.distance
+    plain = [[_close(text) for text in pair] for pair in pairs]
+    aligned = align_texts([r for r, _ in pairs], [h for _, h in pairs], alignment=alignment)
+    assert character_errors(aligned).tolist() == [distance(r, h) for r, h in plain]
+    assert count_characters(aligned).tolist() == [len(r) for r, _ in plain]
+
+
+def _close(text: str) -> str:
+    """Single spaces, and none beside 今 or 天."""
+    return re.sub(" *([今天]) *", r"\1", " ".join(text.split()))
+
+
+@pytest.mark.parametrize(("units", "characters", "errors"), [("mixed", 6, 0), ("words", 9, 3)])
+def test_spaces_between_chinese_words_count_only_where_words_are_units(
+    units: Units, characters: int, errors: int
+) -> None:
+    aligned = align_texts(["今天 ok 天 气"], ["今天ok天气"], units=units)
+    assert count_characters(aligned).tolist() == [characters]
+    assert character_errors(aligned).tolist() == [errors]
 
 
 def test_generated_corpus_and_long_texts_in_it(make_pairs: Any) -> None:

@@ -58,5 +58,5 @@ def test_a_file_that_is_absent_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tsv does not exist"):
         read_hypotheses(tmp_path / "none.tsv")
     (tmp_path / "a.tsv").write_bytes(b"u1\t\xff\n")
-    with pytest.raises(InputError, match="cannot be read: .* Give a text file in UTF-8"):
+    with pytest.raises(InputError, match=r"cannot be read: .* Give a text file in UTF-8"):
         read_hypotheses(tmp_path / "a.tsv")

@@ -2,7 +2,7 @@ import jiwer
 import pytest
 
 from harken.core import InputError
-from harken.evaluation.metrics import score
+from harken.evaluation.metrics import score, score_systems
 
 REFERENCES = {"a": "the cat sat", "b": "on the mat", "c": "", "d": "one two three four"}
 HYPOTHESES = {"a": "the cat sat", "b": "on a mat", "c": "uh", "d": "one three four"}
@@ -57,3 +57,76 @@ def test_no_words_gives_no_rate_but_a_reason() -> None:
     result = score([""], ["uh"])
     assert result.wer is None
     assert "no words" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "words", "errors"),
+    [
+        ("今天天气很好", "今天天汽很好", 6, 1),
+        ("今天天气很好", "今天 天气 很好", 6, 0),  # where spaces stand does not matter
+        ("我在用machine learning做项目", "我用machine leaning做项目", 8, 2),  # the mixed error rate
+        ("コーヒーを飲む", "コヒーを飲む", 7, 1),
+        ("ที่นี่ดี", "ที่นี้ดี", 3, 1),
+        ("ភាសាខ្មែរ", "ភាសាខ្មែ", 4, 1),
+        ("شكرا جزيلا لك", "شكرا لك", 3, 1),  # right to left
+        ("תודה רבה", "תודה רבה מאוד", 2, 1),
+        ("한국어 음성 인식", "한국어 음성 인삭", 3, 1),
+    ],
+)
+def test_units_by_script(reference: str, hypothesis: str, words: int, errors: int) -> None:
+    result = score([reference], [hypothesis])
+    assert (result.units, result.words, result.errors) == ("mixed", words, errors)
+
+
+def test_words_only_on_request() -> None:
+    result = score(["今天 天气"], ["今天 天汽"], units="words")
+    assert (result.units, result.words, result.errors) == ("words", 2, 1)
+
+
+def test_systems_share_words_and_get_the_scores_they_get_alone() -> None:
+    other = {"a": "a cat sat", "b": "on the mat", "c": "", "d": "two three"}
+    scores = score_systems(REFERENCES, {"first": HYPOTHESES, "second": other})
+    assert list(scores) == ["first", "second"]
+    for hypotheses, shared in zip((HYPOTHESES, other), scores.values(), strict=True):
+        alone = score(REFERENCES, hypotheses)
+        assert shared.ids == alone.ids
+        assert shared.wer == alone.wer
+        assert shared.cer == alone.cer
+        for row in range(4):
+            assert shared.alignments.operations(row) == alone.alignments.operations(row)
+    assert scores["first"].alignments.words is scores["second"].alignments.words
+
+
+def test_systems_name_the_one_that_is_wrong() -> None:
+    with pytest.raises(InputError, match=r"hypotheses of 'second'.*'d'"):
+        score_systems({"a": "x", "d": "y"}, {"first": {"a": "x", "d": "y"}, "second": {"a": "x"}})
+    with pytest.raises(InputError, match="no systems"):
+        score_systems({"a": "x"}, {})
+
+
+@pytest.mark.parametrize(
+    ("references", "hypotheses", "what"),
+    [
+        ({"a": "x"}, ["x"], "one has ids"),
+        ("x y", ["x"], "one text"),
+        ({"a": "x"}, {"a": None}, "'a' has NoneType"),
+        ([("a", "x"), ("a", "y")], {"a": "x"}, "'a' twice"),
+        ([("a", "x", "y")], {"a": "x"}, "is not a text"),
+        ([1, 2], {}, "is not a text"),
+        ([["x", "y"]], ["x"], "one has ids"),  # alternatives need ids
+    ],
+)
+def test_what_cannot_be_paired(references: object, hypotheses: object, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        score(references, hypotheses)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("setting", [{"units": "letters"}, {"alignment": "x"}, {"normalizer": "x"}, {"missing": "x"}])
+def test_unknown_names_are_refused(setting: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=next(iter(setting.values()))):
+        score(["a"], ["a"], **setting)  # type: ignore[arg-type]
+
+
+def test_nothing_at_all() -> None:
+    result = score([], [])
+    assert (result.utterances, result.wer, result.cer) == (0, None, None)

@@ -25,6 +25,7 @@ from harken.evaluation.lattice import (
     align_long,
 )
 from harken.text import find_profile
+from harken.text.segmentation import UNITS, Units, split_units
 
 Kind = Literal["C", "S", "D", "I"]
 
@@ -61,6 +62,8 @@ class CorpusAlignment:
     hypotheses: EncodedTexts
     codes: Codes
     offsets: Offsets
+    units: Units = "words"
+    """How texts were cut into `words`; see `harken.text.segmentation`."""
 
     def __len__(self) -> int:
         return len(self.references)
@@ -94,16 +97,22 @@ class CorpusAlignment:
 
 
 def align_words(
-    reference: str | Sequence[str], hypothesis: str | Sequence[str], alignment: str = "sclite"
+    reference: str | Sequence[str],
+    hypothesis: str | Sequence[str],
+    alignment: str = "sclite",
+    *,
+    units: Units = "mixed",
 ) -> list[Operation]:
     """Operations that turn the reference into the hypothesis, in order.
 
-    Strings are cut at white space; sequences are taken as words. Nothing is normalised, so case counts (the sclite
-    program folds it unless told not to). `alignment` is "sclite" or "levenshtein".
+    Strings are cut into units: at white space, and with "mixed" into characters where a script has no spaces.
+    Sequences are taken as words. Nothing is normalised, so case counts (the sclite program folds it unless told not
+    to). `alignment` is "sclite" or "levenshtein".
 
-    Raises InputError for another alignment and for a pair above `LARGEST_PAIR_CELLS`.
+    Raises InputError for another alignment or units and for a pair above `LARGEST_PAIR_CELLS`.
     """
-    return _align_units(_units(reference), _units(hypothesis), alignment)
+    check_units(units)
+    return _align_units(_units(reference, units), _units(hypothesis, units), alignment)
 
 
 def align_characters(reference: str, hypothesis: str, alignment: str = "sclite") -> list[Operation]:
@@ -112,9 +121,14 @@ def align_characters(reference: str, hypothesis: str, alignment: str = "sclite")
 
 
 def align_texts(
-    references: Sequence[str], hypotheses: Sequence[str], *, profile: str = "none", alignment: str = "sclite"
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    *,
+    profile: str = "none",
+    alignment: str = "sclite",
+    units: Units = "mixed",
 ) -> CorpusAlignment:
-    """Align many texts word by word, reference n with hypothesis n, after normalising both.
+    """Align many texts unit by unit, reference n with hypothesis n, after normalising both.
 
     One million words of utterances take about 0.4 s of CPU. Raises InputError as `align_words` does, and for lists of
     different lengths.
@@ -122,12 +136,19 @@ def align_texts(
     if len(references) != len(hypotheses):
         raise InputError(f"There are {len(references)} references and {len(hypotheses)} hypotheses; pair them up.")
     costs = find_costs(alignment)
-    table = WordTable(find_profile(profile))
+    check_units(units)
+    table = WordTable(find_profile(profile), units)
     encoded = table.encode(references), table.encode(hypotheses)
     codes, offsets = align_encoded(*encoded, costs)
     return CorpusAlignment(
-        words=table.words, references=encoded[0], hypotheses=encoded[1], codes=codes, offsets=offsets
+        words=table.words, references=encoded[0], hypotheses=encoded[1], codes=codes, offsets=offsets, units=units
     )
+
+
+def check_units(units: str) -> None:
+    """Raise InputError that lists the ways to cut texts, if `units` is none of them."""
+    if units not in UNITS:
+        raise InputError(f"There are no units {units!r}.", hint=f"Use one of: {', '.join(UNITS)}.")
 
 
 def find_costs(alignment: str) -> Costs:
@@ -186,8 +207,10 @@ def _check_size(reference_words: int, hypothesis_words: int) -> None:
         )
 
 
-def _units(text: str | Sequence[str]) -> list[str]:
-    return text.split() if isinstance(text, str) else list(text)
+def _units(text: str | Sequence[str], units: Units) -> list[str]:
+    if not isinstance(text, str):
+        return list(text)
+    return text.split() if units == "words" else [unit for word in text.split() for unit in split_units(word)]
 
 
 def _align_units(reference: list[str], hypothesis: list[str], alignment: str) -> list[Operation]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
 
 from harken.text import Profile
+from harken.text.segmentation import Units, split_units
 
 Ids = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -38,33 +40,45 @@ class _Interner(dict[str, int]):
 
 
 class WordTable:
-    """One numbering of words for references and hypotheses, normalised by a profile.
+    """One numbering of words for references and hypotheses, normalised by a profile and cut into units.
 
     Where the profile works word by word, a text is cut at white space first and the profile runs once per distinct
-    word, which on speech corpora is a hundredth of the running words.
+    word, which on speech corpora is a hundredth of the running words. So does the cutting into units.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, units: Units = "words") -> None:
         self._profile = profile
+        self._units = units
         self._raw = _Interner()
         self._normal = _Interner()
-        self._pieces: list[list[int]] = []  # by raw number: the normalised words it becomes
+        self._pieces: list[list[int]] = []  # by raw number: the units it becomes
 
     @property
     def words(self) -> list[str]:
-        """Normalised words by id."""
+        """Normalised units by id."""
         return list(self._normal)
 
     def encode(self, texts: Iterable[str]) -> EncodedTexts:
-        """Ids of the normalised words of each text."""
+        """Ids of the normalised units of each text."""
         if not self._profile.by_word:
-            return EncodedTexts(*_number(map(self._profile.function, texts), self._normal))
+            texts = map(self._profile.function, texts)
         raw_ids, offsets = _number(texts, self._raw)
-        for word in list(self._raw)[len(self._pieces) :]:
-            self._pieces.append([self._normal[piece] for piece in self._profile.function(word).split()])
+        for word in islice(self._raw, len(self._pieces), None):
+            self._pieces.append([self._normal[unit] for unit in self._units_of(word)])
         counts = np.fromiter(map(len, self._pieces), np.int64, len(self._pieces))
-        flat = np.fromiter((id_ for pieces in self._pieces for id_ in pieces), np.int32, int(counts.sum()))
+        flat = np.fromiter(chain.from_iterable(self._pieces), np.int32, int(counts.sum()))
         return EncodedTexts(*_expand(raw_ids, offsets, counts, flat))
+
+    def _units_of(self, word: str) -> list[str]:
+        words = self._profile.function(word).split() if self._profile.by_word else [word]
+        return words if self._units == "words" else [unit for word in words for unit in split_units(word)]
+
+
+def count_words(texts: Iterable[str], profile: Profile, units: Units = "mixed") -> dict[str, int]:
+    """How often each unit occurs in normalised texts, such as those of a training set."""
+    table = WordTable(profile, units)
+    counts = np.bincount(table.encode(texts).ids, minlength=len(table.words))
+    return dict(zip(table.words, counts.tolist(), strict=True))
 
 
 def _number(texts: Iterable[str], interner: _Interner) -> tuple[Ids, Offsets]:
@@ -100,6 +114,12 @@ def gather_runs(starts: Offsets, lengths: Offsets) -> Offsets:
     total = int(ends[-1]) if len(ends) else 0
     places: Offsets = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
     return places
+
+
+def take(texts: EncodedTexts, rows: npt.NDArray[np.integer]) -> EncodedTexts:
+    """Some of the texts, in the order of `rows`; a row may occur more than once."""
+    lengths = texts.lengths[rows]
+    return EncodedTexts(texts.ids[gather_runs(texts.offsets[rows], lengths)], np.concatenate(([0], np.cumsum(lengths))))
 
 
 def padded(texts: EncodedTexts, rows: Offsets, fill: int) -> npt.NDArray[np.int32]:

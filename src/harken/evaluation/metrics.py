@@ -1,7 +1,8 @@
 """Word and character error rates of a test set.
 
 WER is pooled: all errors over all reference words, so a long utterance weighs more than a short one. Insertions into
-an empty reference count as errors of the whole; such an utterance has no rate of its own.
+an empty reference count as errors of the whole; such an utterance has no rate of its own. With mixed units, characters
+of scripts without spaces count as words, and the rate is the mixed error rate (MER).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.core import InputError
-from harken.evaluation.alignment import CorpusAlignment, align_texts
+from harken.evaluation.alignment import CorpusAlignment, check_units, find_costs
 from harken.evaluation.characters import character_errors, count_characters
+from harken.evaluation.encode import EncodedTexts, WordTable
 from harken.evaluation.lattice import DELETED, INSERTED, SUBSTITUTED
-from harken.text import profile_identity
+from harken.evaluation.pairing import References, Texts, pair_up
+from harken.evaluation.references import align_references, encode_references
+from harken.text import find_profile, profile_identity
+from harken.text.segmentation import Units
 
-Texts = Mapping[str, str] | Sequence[str] | Sequence[tuple[str, str]]
 Counts = npt.NDArray[np.int64]
 
 
@@ -56,8 +60,11 @@ class Score:
     alignments: CorpusAlignment
     normalizer: Mapping[str, str]
     alignment: str
+    units: Units = "mixed"
     missing: tuple[str, ...] = ()
     """Ids without a hypothesis, scored as empty (only where the caller asked for that)."""
+    alternatives: Counts | None = None
+    """(utterances,) which of its references each was scored against, from 0; None where none has more than one."""
 
     @property
     def utterances(self) -> int:
@@ -135,12 +142,14 @@ class Score:
 
 
 def score(
-    references: Texts,
+    references: References,
     hypotheses: Texts,
     *,
     normalizer: str = "basic",
     alignment: str = "sclite",
     missing: Literal["error", "deletions"] = "error",
+    units: Units = "mixed",
+    alternations: bool = False,
 ) -> Score:
     """Word and character errors of hypotheses against references.
 
@@ -148,72 +157,90 @@ def score(
     position. Hypotheses may come in any order where they have ids. A reference without a hypothesis is an error, or,
     with missing="deletions", counts as recognised empty; a hypothesis without a reference is always an error.
 
-    Raises InputError for those, for an id that occurs twice, for what is not text, and for unknown names.
+    Where there are ids, a reference may be a list of texts; the one with the fewest errors counts, the first of
+    several such. With `alternations`, a reference may hold NIST's alternations, `{ a / b c / @ }`, of which the
+    best path counts; without it, braces are text.
+
+    With units="mixed" every character of a script without spaces is a word, as `harken.text.segmentation` says; with
+    "words" texts are cut at white space only.
+
+    Raises InputError for those, for an id that occurs twice, for what is not text, for braces that do not match, and
+    for unknown names.
     """
-    if missing not in ("error", "deletions"):
-        raise InputError(f"missing is {missing!r}; use 'error' or 'deletions'.")
-    if _is_positional(references) != _is_positional(hypotheses) and len(references) and len(hypotheses):
-        raise InputError("One side has ids and the other has none.", hint="Give both as {id: text}.")
-    by_id, answers = _by_id(references, "references"), _by_id(hypotheses, "hypotheses")
-    absent = _check_partners(by_id, answers, missing)
-    alignments = align_texts(
-        list(by_id.values()), [answers.get(id_, "") for id_ in by_id], profile=normalizer, alignment=alignment
-    )
-    counts = UtteranceCounts(
-        words=alignments.references.lengths,
-        substitutions=alignments.count(SUBSTITUTED),
-        deletions=alignments.count(DELETED),
-        insertions=alignments.count(INSERTED),
-        characters=count_characters(alignments.words, alignments.references),
-        character_errors=character_errors(alignments),
-    )
-    return Score(
-        ids=tuple(by_id),
-        counts=counts,
-        alignments=alignments,
-        normalizer=profile_identity(normalizer),
-        alignment=alignment,
-        missing=absent,
-    )
+    by_id, answers, absent = pair_up(references, hypotheses, missing)
+    shared = _Shared(by_id, normalizer, alignment, units, alternations)
+    encoded = shared.table.encode(answers)
+    return shared.score(encoded, shared.table.words, absent)
 
 
-def _is_positional(texts: Texts) -> bool:
-    return not isinstance(texts, Mapping) and any(isinstance(item, str) for item in texts)
+def score_systems(
+    references: References,
+    systems: Mapping[str, Texts],
+    *,
+    normalizer: str = "basic",
+    alignment: str = "sclite",
+    missing: Literal["error", "deletions"] = "error",
+    units: Units = "mixed",
+    alternations: bool = False,
+) -> dict[str, Score]:
+    """The `score` of several systems, {name: hypotheses}, on one test set whose references are prepared once.
+
+    All scores number their words alike. Where references have alternatives, each system is scored against those that
+    suit it best, so their word counts may differ.
+    """
+    pairs = {name: pair_up(references, texts, missing, f"hypotheses of {name!r}") for name, texts in systems.items()}
+    if not pairs:
+        raise InputError("There are no systems to score.", hint="Give {name: hypotheses}.")
+    by_id = next(iter(pairs.values()))[0]
+    shared = _Shared(by_id, normalizer, alignment, units, alternations)
+    encoded = {name: shared.table.encode(answers) for name, (_, answers, _) in pairs.items()}
+    words = shared.table.words
+    return {name: shared.score(encoded[name], words, absent) for name, (_, _, absent) in pairs.items()}
 
 
-def _by_id(texts: Texts, side: str) -> dict[str, str]:
-    if isinstance(texts, str):
-        raise InputError(f"{side} is one text.", hint="Put it into a list, and the other side too.")
-    if isinstance(texts, Mapping):
-        found = dict(texts)
-    elif _is_positional(texts):
-        found = {str(place): text for place, text in enumerate(texts)}  # type: ignore[misc]
-    else:
-        found = {}
-        for id_, text in texts:  # type: ignore[str-unpack]
-            if id_ in found:
-                raise InputError(f"{side} hold the id {id_!r} twice.", hint="Give every utterance a name of its own.")
-            found[id_] = text
-    for id_, text in found.items():
-        if not isinstance(text, str):
-            raise InputError(f"{side}: {id_!r} has {type(text).__name__}, not text.", hint='Use "" for no words.')
-    return found
+class _Shared:
+    """What the scores of several systems have in common: settings, references, numbers of words."""
 
+    def __init__(
+        self,
+        references: Mapping[str, str | Sequence[str]],
+        normalizer: str,
+        alignment: str,
+        units: Units,
+        alternations: bool,
+    ) -> None:
+        check_units(units)
+        self._costs = find_costs(alignment)
+        self._ids = tuple(references)
+        self._normalizer, self._alignment, self._units = normalizer, alignment, units
+        self.table = WordTable(find_profile(normalizer), units)
+        self._references = encode_references(references, self.table, alternations=alternations)
 
-def _check_partners(references: Mapping[str, str], hypotheses: Mapping[str, str], missing: str) -> tuple[str, ...]:
-    """Ids without a hypothesis, where that is allowed."""
-    absent = tuple(id_ for id_ in references if id_ not in hypotheses)
-    extra = [id_ for id_ in hypotheses if id_ not in references]
-    if extra:
-        raise InputError(f"{_name(extra)} without a reference.", hint="Score what belongs to this test set only.")
-    if absent and missing == "error":
-        raise InputError(
-            f"{_name(absent)} without a hypothesis.", hint="Use missing='deletions' to score them as recognised empty."
+    def score(self, hypotheses: EncodedTexts, words: Sequence[str], missing: tuple[str, ...]) -> Score:
+        aligned = align_references(self._references, hypotheses, self._costs)
+        alignments = CorpusAlignment(
+            words=words,
+            references=aligned.texts,
+            hypotheses=hypotheses,
+            codes=aligned.codes,
+            offsets=aligned.offsets,
+            units=self._units,
         )
-    return absent
-
-
-def _name(ids: Sequence[str]) -> str:
-    shown = ", ".join(repr(id_) for id_ in ids[:3])
-    rest = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-    return f"{len(ids)} utterance{'s' if len(ids) > 1 else ''} ({shown}{rest})"
+        counts = UtteranceCounts(
+            words=alignments.references.lengths,
+            substitutions=alignments.count(SUBSTITUTED),
+            deletions=alignments.count(DELETED),
+            insertions=alignments.count(INSERTED),
+            characters=count_characters(alignments),
+            character_errors=character_errors(alignments),
+        )
+        return Score(
+            ids=self._ids,
+            counts=counts,
+            alignments=alignments,
+            normalizer=profile_identity(self._normalizer),
+            alignment=self._alignment,
+            units=self._units,
+            missing=missing,
+            alternatives=aligned.alternatives,
+        )
