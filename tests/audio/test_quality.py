@@ -1,6 +1,7 @@
 """Measures of quality on signals whose quality is known."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from harken.audio.quality import AudioQuality, measure_quality, peak_normalize
 from harken.core import InputError
 
 RATE_HZ = 16_000
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def measure(samples: npt.NDArray[np.floating]) -> AudioQuality:
@@ -53,6 +55,39 @@ def test_clipping_counts_runs_at_full_scale() -> None:
     assert measure(np.clip(tone(100, amplitude=5.0), -1, 1)).clipped_share > 0.8
 
 
+def test_clipping_is_seen_after_the_level_was_lowered() -> None:
+    cut = np.clip(tone(100, amplitude=5.0), -1, 1)
+    assert measure(0.3 * cut).clipped_share == pytest.approx(measure(cut).clipped_share, abs=1e-3)
+    assert measure(0.3 * cut - 0.02).clipped_share > 0.8  # and after its ends were moved apart
+    one_sided = np.minimum(tone(100), 0.2)
+    assert measure(one_sided).clipped_share == pytest.approx(float((one_sided == 0.2).mean()), abs=1e-4)
+    few = tone(100, amplitude=0.5) * np.linspace(1, 0.2, RATE_HZ)
+    few[100:106] = 0.6  # one flat peak, as the loudest one of an 8-bit recording has
+    assert measure(few).clipped_share == 0.0
+
+
+def test_silence_at_the_edges() -> None:
+    sound = tone(440, 0.5)
+    quality = measure(np.concatenate([np.zeros(RATE_HZ), sound, np.zeros(RATE_HZ // 4), sound, np.zeros(RATE_HZ // 2)]))
+    assert (quality.leading_silence_s, quality.trailing_silence_s) == pytest.approx((1.0, 0.5), abs=0.03)
+    assert quality.silence_share == pytest.approx(1.75 / 2.75, abs=0.01)
+    plain = measure(sound)
+    assert (plain.leading_silence_s, plain.trailing_silence_s) == (0.0, 0.0)
+    nothing = measure(np.zeros(RATE_HZ))
+    assert (nothing.leading_silence_s, nothing.trailing_silence_s) == (1.0, 0.0)
+
+
+def test_a_constant_offset_is_neither_sound_nor_noise() -> None:
+    speech, _ = speechlike(np.random.default_rng(3))
+    noisy = 0.05 * (speech + 0.05 * np.random.default_rng(4).standard_normal(len(speech)))
+    padded = np.concatenate([np.zeros(RATE_HZ), noisy])
+    plain, moved = measure(padded), measure(padded + 0.1)
+    assert moved.dc_offset == pytest.approx(plain.dc_offset + 0.1, abs=1e-6)
+    assert moved.snr_db == pytest.approx(plain.snr_db, abs=0.01)
+    assert moved.leading_silence_s == plain.leading_silence_s == pytest.approx(1.0, abs=0.04)
+    assert measure(np.full(RATE_HZ, 0.3)).silence_share == 1.0
+
+
 def test_silence_is_a_share_of_the_frames() -> None:
     assert measure(np.concatenate([tone(440), np.zeros(3 * RATE_HZ)])).silence_share == pytest.approx(0.75, abs=0.01)
     assert measure(tone(440)).silence_share == 0.0
@@ -70,6 +105,17 @@ def test_bandwidth_is_where_the_spectrum_ends(hertz: int) -> None:
     limited = lfilter(firwin(801, hertz, fs=RATE_HZ, window=("kaiser", 10.0)), 1, noise)
     assert measure(limited).bandwidth_hz == pytest.approx(hertz, abs=150)
     assert measure(noise).bandwidth_hz == pytest.approx(8_000, abs=20)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 700, 1_024, 1_536, 40_001])
+def test_bandwidth_is_that_of_welchs_method_in_scipy(samples: int) -> None:
+    from scipy.signal import butter, sosfilt, welch
+
+    noise = np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
+    slope = sosfilt(butter(8, 2_000, fs=RATE_HZ, output="sos"), noise).astype(np.float32)
+    frequencies, power = welch(slope, RATE_HZ, nperseg=min(1_024, samples))
+    expected = frequencies[np.flatnonzero(power >= power.max() * 1e-5)[-1]] if power.max() > 0 else 0.0
+    assert measure(slope).bandwidth_hz == pytest.approx(float(expected), abs=2 * RATE_HZ / min(1_024, samples))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -102,6 +148,35 @@ def test_digital_silence_is_no_pause() -> None:
     assert measure(padded).snr_db == pytest.approx(measure(noisy).snr_db, abs=0.2)
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("kind", ["white", "pink"])
+@pytest.mark.parametrize("snr_db", [10, 15, 20, 25])
+def test_snr_of_recorded_speech_in_steady_noise(snr_db: float, kind: str) -> None:
+    """The quietest speaker of the digits, clips joined by pauses; the ratio is set over active speech (ITU-T P.56)."""
+    from harken.audio.decode import decode_audio
+    from harken.audio.noise import add_noise, generate_noise
+
+    folder = SHARED / "fsdd" / "recordings"
+    if not folder.is_dir():
+        pytest.skip(f"there are no recordings in {folder}")
+    pause = np.zeros(round(0.3 * RATE_HZ), np.float32)
+    errors = []
+    for take in range(4):
+        clips = [decode_audio(folder / f"{digit}_jackson_{take}.wav") for digit in range(10)]
+        speech = np.concatenate([piece for clip in clips for piece in (clip, pause)])
+        noise = generate_noise(
+            len(speech),
+            kind,
+            sample_rate_hz=RATE_HZ,
+            generator=np.random.default_rng(take),  # type: ignore[arg-type]
+        )
+        mixture = add_noise(speech, noise, snr_db=snr_db, sample_rate_hz=RATE_HZ)
+        found = measure(mixture).snr_db
+        assert found is not None
+        errors.append(found - snr_db)
+    assert max(map(abs, errors)) <= 3.0, errors
+
+
 def test_noise_alone_has_no_signal() -> None:
     found = measure(0.1 * np.random.default_rng(0).standard_normal(5 * RATE_HZ)).snr_db
     assert found is not None
@@ -116,6 +191,7 @@ def test_silence_and_nothing() -> None:
         1.0,
         0.0,
     )
+    assert (silent.loudness_lufs, silent.sample_rate_hz) == (None, RATE_HZ)
     nothing = measure(np.zeros(0))
     assert (nothing.duration_s, nothing.peak_db, nothing.silence_share) == (0.0, -math.inf, 1.0)
     single = measure(np.array([0.5]))

@@ -52,7 +52,7 @@ def test_validate_counts_names_and_keeps(harken: Harken, corpus: Path, tmp_path:
     answer = harken("data", "validate", manifest, "--out", tmp_path / "kept.jsonl")
     assert answer.code == 2
     assert "4 utterances" in answer.out
-    assert "3 kept, 1 rejected" in answer.out
+    assert "3 kept (3 with warnings), 1 rejected" in answer.out  # white noise has no signal-to-noise ratio
     assert "clip-03" in answer.out
     assert "absent.wav does not exist" in answer.out
     assert "kept.jsonl: 3 utterances that passed" in answer.err
@@ -60,9 +60,62 @@ def test_validate_counts_names_and_keeps(harken: Harken, corpus: Path, tmp_path:
     assert harken("data", "validate", tmp_path / "kept.jsonl").code == 0
 
 
+def test_validate_writes_what_to_drop_and_why(harken: Harken, corpus: Path, tmp_path: Path) -> None:
+    manifest = corpus / "train.jsonl"
+    answer = harken("data", "validate", manifest, "--table", tmp_path / "t.tsv", "--reject", "low_snr")
+    assert answer.code == 2
+    assert "t.tsv: 12 rows" in answer.err
+    rows = (tmp_path / "t.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[1].split("\t")[:2] == ["clip-00", "drop"]
+    assert rows[1].split("\t")[2].startswith("low_snr: ")
+    calm = harken("data", "validate", manifest, "--limit", "min_snr_db=none", "--table", tmp_path / "none.csv")
+    assert (calm.code, calm.out) == (0, "12 utterances, 8.9 s: 12 kept, 0 rejected.\n")
+    assert len((tmp_path / "none.csv").read_text(encoding="utf-8").splitlines()) == 1
+    everything = harken(
+        "data", "validate", manifest, "--limit", "min_snr_db=off", "--table", tmp_path / "all.jsonl", "--all-rows"
+    )
+    assert everything.code == 0
+    assert len((tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()) == 12
+    report = harken("data", "validate", manifest, "--examples", 0, "--json").json
+    assert report["counts"] == {"low_snr": {"severity": "warning", "count": 12}}
+
+
+def test_an_interrupted_listening_leaves_nothing(tmp_path: Path, corpus: Path) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    line = json.loads((corpus / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    line["audio"] = str(corpus / line["audio"])
+    manifest = write(tmp_path / "m.jsonl", *(json.dumps({**line, "id": f"u{n}"}) for n in range(30_000)))
+    command = [sys.executable, "-m", "harken.cli.main", "data", "validate", manifest, "--table", tmp_path / "t.tsv"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        [*map(str, command), "--out", str(tmp_path / "kept.jsonl")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    time.sleep(3)
+    assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=20)
+    assert (running.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--reject", "noise"], "--reject names 'noise', which is no check. Use unreadable, "),
+        (["--limit", "min_snr=3"], "min_snr is not a setting; did you mean 'min_snr_db'?"),
+        (["--limit", "min_snr_db=much"], "min_snr_db is 'much'; input should be a valid number"),
+        (["--limit", "min_snr_db"], "--limit 'min_snr_db' is not NAME=VALUE. Write --limit min_snr_db=10."),
+        (["--limit", "also_reject=clipping"], "--limit names also_reject. Write --reject CHECK for each check."),
+        (["--limit", "max_duration_s=3", "--max-duration-s", "4"], "max_duration_s is given twice"),
+        (["--table", "t.xlsx"], "The table is to be t.xlsx. Use a name that ends in .tsv, .csv, .jsonl."),
+        (["--all-rows"], "--all-rows is about the table, and there is no --table."),
         (["--max-duration-s", "-1"], "max_duration_s is -1.0; use a number, 0 or more"),
         (["--min-duration-s", "3", "--max-duration-s", "2"], "max_duration_s is 2.0; use min_duration_s (3.0) or more"),
     ],
@@ -80,9 +133,22 @@ def test_stats(harken: Harken, corpus: Path, tmp_path: Path) -> None:
     assert answer.err == f"picture: {tmp_path / 'p.svg'}\n"
     assert (tmp_path / "p.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert "12" in harken("data", "stats", corpus / "train.jsonl", "--sample", 0).out
+    assert answer.json["audio"] is None
     odd = harken("data", "stats", corpus / "train.jsonl", "--picture", tmp_path / "p.txt")
     assert (odd.code, odd.out) == (2, "")
     assert "Use a name that ends in .png or .svg." in odd.err
+
+
+def test_stats_of_the_recordings(harken: Harken, corpus: Path, tmp_path: Path) -> None:
+    manifest = corpus / "train.jsonl"
+    answer = harken("data", "stats", manifest, "--audio", "--threads", 2, "--picture", tmp_path / "p.png", "--json")
+    assert (answer.code, answer.err) == (0, f"picture: {tmp_path / 'p.png'}\n")
+    assert answer.json["audio"]["sample_rates_hz"] == {"16000": 12}
+    assert answer.json["audio"]["measures"]["loudness_lufs"]["known"] == 12
+    assert "LUFS in the middle" in harken("data", "stats", manifest, "--audio").out
+    odd = harken("data", "stats", manifest, "--threads", 2)
+    assert (odd.code, odd.out) == (2, "")
+    assert "--threads is about listening, and there is no --audio." in odd.err
 
 
 def test_split_shares_no_speaker(harken: Harken, corpus: Path, tmp_path: Path) -> None:

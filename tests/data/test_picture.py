@@ -7,6 +7,7 @@ import pytest
 
 from harken.core import InputError, MissingPart, Utterance
 from harken.data.picture import draw_stats
+from harken.data.quality_stats import listen_and_summarize
 from harken.data.stats import summarize
 
 Make = Callable[..., Utterance]
@@ -28,7 +29,7 @@ def test_a_picture_with_odd_names_and_numbers(tmp_path: Path, make_utterance: Ma
     ]
     for suffix in ("png", "svg"):
         for name in "ab":
-            draw_stats(summarize(items), tmp_path / f"{name}.{suffix}", levels_db=[-20.0, -30.0, float("-inf")])
+            draw_stats(summarize(items), tmp_path / f"{name}.{suffix}")
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert size(tmp_path / "a.png") == (1440, 1008)
     assert b"<svg" in (tmp_path / "a.svg").read_bytes()[:1000]
@@ -37,8 +38,25 @@ def test_a_picture_with_odd_names_and_numbers(tmp_path: Path, make_utterance: Ma
 @pytest.mark.parametrize("text", ["a", None])
 def test_one_utterance_is_enough(tmp_path: Path, make_utterance: Make, text: str | None) -> None:
     pytest.importorskip("matplotlib")
-    draw_stats(summarize([make_utterance("a", text=text)]), tmp_path / "a.png", levels_db=[float("-inf")])
+    draw_stats(summarize([make_utterance("a", text=text)]), tmp_path / "a.png")
     assert size(tmp_path / "a.png") == (1440, 1008)
+
+
+def test_the_recordings_take_two_more_rows(
+    tmp_path: Path, save_tone: Callable[..., Path], make_utterance: Make
+) -> None:
+    pytest.importorskip("matplotlib")
+    items = [
+        make_utterance(f"u{n}", audio=str(save_tone(tmp_path / f"{n}.wav", hz=200 * n + 200)), duration_s=0.5)
+        for n in range(3)
+    ]
+    for name, heard in (("three", items), ("none", [make_utterance("gone")])):
+        draw_stats(summarize(items), tmp_path / f"{name}.svg", audio=listen_and_summarize(heard))
+    three, none = ((tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in ("three", "none"))
+    assert "<!-- Loudness -->" in three
+    assert "<!-- nothing could be read -->" in none
+    draw_stats(summarize(items), tmp_path / "a.png", audio=listen_and_summarize(items))
+    assert size(tmp_path / "a.png") == (1440, 1795)
 
 
 def test_nothing_to_draw_and_nothing_to_draw_with(

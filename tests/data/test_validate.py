@@ -1,9 +1,11 @@
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 
@@ -151,6 +153,24 @@ def test_copies_are_found_by_their_samples(
     )
 
 
+def test_one_recording_at_two_levels_and_in_two_codecs(tmp_path: Path, make_utterance: Make) -> None:
+    samples = spoken()
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    soundfile.write(tmp_path / "quiet.wav", 0.3 * samples, 16_000)
+    soundfile.write(tmp_path / "copy.ogg", samples, 16_000, format="OGG", subtype="VORBIS")
+    whole, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    soundfile.write(tmp_path / "same.flac", whole, 16_000)
+    names = {"a": "a.wav", "quiet": "quiet.wav", "copy": "copy.ogg", "same": "same.flac"}
+    items = [make_utterance(id_, audio=str(tmp_path / name), duration_s=3.0) for id_, name in names.items()]
+    report = validate_utterances(items)
+    found = {finding.utterance: finding for finding in report.findings}
+    assert {id_: finding.check for id_, finding in found.items()} == {
+        "quiet": "near_duplicate", "copy": "near_duplicate", "same": "duplicate_audio",
+    }  # fmt: skip
+    assert found["copy"].message.startswith("it is like a (similarity 0.99")
+    assert not validate_utterances(items[:3], ValidationConfig(near_duplicate_similarity=None)).findings
+
+
 def test_sample_rates_and_equal_lengths_are_notes(
     tmp_path: Path, save_tone: SaveTone, corpus: Callable[..., list[Utterance]], make_utterance: Make
 ) -> None:
@@ -171,20 +191,73 @@ def test_sample_rates_and_equal_lengths_are_notes(
     assert len(report.kept) == 6
 
 
-def test_clipping_and_silence(tmp_path: Path, make_utterance: Make) -> None:
-    tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
-    soundfile.write(tmp_path / "clipped.wav", np.clip(3 * tone, -1, 1), 16_000)
-    quiet = np.zeros(160_000)
-    quiet[:4_000] = 0.3 * tone[:4_000]
-    soundfile.write(tmp_path / "quiet.wav", quiet, 16_000)
+def spoken(seconds: float = 3.0, rate: int = 16_000) -> npt.NDArray[np.float64]:
+    """Bursts of noise with pauses in faint noise: loud, full band, about 30 dB above its floor."""
+    generator = np.random.default_rng(5)
+    count = round(seconds * rate)
+    gate = np.repeat(generator.random(count // 800 + 1) > 0.4, 800)[:count]
+    samples: npt.NDArray[np.float64] = gate * generator.normal(0, 0.1, count) + generator.normal(0, 3e-3, count)
+    return samples
+
+
+def telephone(samples: npt.NDArray[np.float64], rate: int = 16_000) -> npt.NDArray[np.float64]:
+    from harken.audio.resample import resample
+
+    narrow = resample(samples.astype(np.float32), from_hz=rate, to_hz=rate // 2)
+    return resample(narrow, from_hz=rate // 2, to_hz=rate).astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected", "message"),
+    [
+        (lambda x: x, [], ""),
+        (lambda x: np.clip(20 * x, -1, 1), ["clipping"], "% of its samples are clipped"),
+        (lambda x: 0.2 * np.clip(20 * x, -1, 1), ["clipping"], "% of its samples are clipped"),
+        (lambda x: np.append(x[:4_800], np.zeros(96_000)), ["mostly_silence", "edge_silence"], "% of it is silence"),
+        (
+            lambda x: np.concatenate([np.zeros(40_000), x, np.zeros(48_000)]),
+            ["edge_silence"],
+            "there is silence of 2.5 s before and 3.0 s after the speech",
+        ),
+        (lambda x: x + np.random.default_rng(1).normal(0, 0.15, len(x)), ["low_snr"], "signal-to-noise ratio"),
+        (telephone, ["narrow_band"], "Hz, at 16,000 Hz"),
+        (lambda x: x * 10 ** (-32 / 20), ["quiet"], "its loudness is -5"),
+        (lambda x: x + 0.05, ["dc_offset"], "the mean of its samples is 0.05"),
+    ],
+)
+def test_what_is_wrong_with_a_recording(
+    tmp_path: Path, make_utterance: Make, damage: Callable[..., Any], expected: list[str], message: str
+) -> None:
+    samples = damage(spoken())
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    item = make_utterance("a", audio=str(tmp_path / "a.wav"), duration_s=len(samples) / 16_000, text="hi")
+    report = validate_utterances([item])
+    assert checks(report, "a") == expected
+    assert not expected or any(message in finding.message for finding in report.findings)
+    assert (len(report.kept), len(report.rejected)) == (1, 0)
+    strict = validate_utterances([item], ValidationConfig(also_reject=tuple(expected)))
+    assert len(strict.rejected) == bool(expected)
+    off = ValidationConfig(
+        max_clipped_share=None, max_silence_share=None, max_edge_silence_s=None, min_snr_db=None,
+        min_bandwidth_hz=None, min_loudness_lufs=None, max_dc_offset=None,
+    )  # fmt: skip
+    assert validate_utterances([item], off).findings == ()
+
+
+def test_a_short_or_honestly_narrow_recording_is_not_called_upsampled(tmp_path: Path, make_utterance: Make) -> None:
+    soundfile.write(tmp_path / "short.wav", telephone(spoken())[:14_000], 16_000)  # may be vowels only
+    soundfile.write(tmp_path / "narrow.wav", spoken(rate=8_000), 8_000)
     items = [
-        make_utterance("clipped", audio=str(tmp_path / "clipped.wav")),
-        make_utterance("quiet", audio=str(tmp_path / "quiet.wav"), duration_s=10.0, text="hi"),
+        make_utterance("short", audio=str(tmp_path / "short.wav"), duration_s=0.875, text="a"),
+        make_utterance("narrow", audio=str(tmp_path / "narrow.wav"), duration_s=3.0, text="b"),
     ]
-    report = validate_utterances(items, ValidationConfig(min_snr_db=None))
-    assert checks(report, "clipped") == ["clipping"]
-    assert checks(report, "quiet") == ["mostly_silence"]
-    assert len(report.kept) == 2
+    assert {finding.check for finding in validate_utterances(items).findings} == {"sample_rate"}
+
+
+def test_warnings_are_counted_beside_what_is_kept(tmp_path: Path, make_utterance: Make) -> None:
+    soundfile.write(tmp_path / "a.wav", spoken() + 0.05, 16_000)
+    report = validate_utterances([make_utterance("a", audio=str(tmp_path / "a.wav"), duration_s=3.0)])
+    assert report.table().splitlines()[0] == "1 utterances, 3.0 s: 1 kept (1 with warnings), 0 rejected."
 
 
 def test_the_report_can_be_printed_and_saved(corpus: Callable[..., list[Utterance]], make_utterance: Make) -> None:
@@ -201,6 +274,12 @@ def test_the_report_can_be_printed_and_saved(corpus: Callable[..., list[Utteranc
     assert lines[2].strip().startswith("gone: ")
 
 
+def test_progress_counts_to_the_end(corpus: Callable[..., list[Utterance]]) -> None:
+    seen: list[tuple[int, int]] = []
+    validate_utterances(corpus(20), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(n, 20) for n in range(1, 21)]
+
+
 def test_threads_do_not_change_the_report(corpus: Callable[..., list[Utterance]], make_utterance: Make) -> None:
     items = [*corpus(40), *(make_utterance(f"gone{n}") for n in range(40))]
     one, four = (validate_utterances(items, threads=threads).as_json() for threads in (1, 4))
@@ -215,11 +294,18 @@ def test_an_empty_set_is_no_error() -> None:
     "settings",
     [{"min_duration_s": -1}, {"min_duration_s": 3, "max_duration_s": 2}, {"max_clipped_share": 2},
     {"max_text_rate_z": 0},
-     {"also_reject": ["clip"]}, {"duration_tolerance_s": float("nan")}, {"max_snr": 3}],
+     {"also_reject": ["clip"]}, {"duration_tolerance_s": float("nan")}, {"max_snr": 3},
+     {"max_dc_offset": 1.5}, {"max_edge_silence_s": -1}, {"min_loudness_lufs": float("inf")}],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         parse_settings(ValidationConfig, settings, source="test")
+
+
+def test_the_guide_names_every_check_and_limit() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "data-quality.md").read_text(encoding="utf-8")
+    names = [*CHECKS, *(field.name for field in fields(ValidationConfig) if field.name != "also_reject")]
+    assert [name for name in names if f"`{name}`" not in guide] == []
 
 
 def test_checks_have_meanings() -> None:

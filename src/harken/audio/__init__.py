@@ -35,6 +35,7 @@ _HOMES = {
     "augment_waveform": "augment",
     "list_voices": "synthesis",
     "synthesize": "synthesis",
+    "integrated_loudness": "loudness",
 }
 __all__ = [
     "AudioDecodeError",
@@ -64,6 +65,7 @@ __all__ = [
     "decode_native",
     "detect_speech",
     "draw_speed",
+    "integrated_loudness",
     "list_variants",
     "list_voices",
     "measure_quality",

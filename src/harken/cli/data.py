@@ -10,6 +10,7 @@ from harken.cli.output import counted, note, print_json
 app = typer.Typer(help="Make manifests, check them, and divide them.", no_args_is_help=True)
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest (JSON Lines).")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads that read audio; by default cores, at most 8.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 
@@ -65,17 +66,50 @@ def _pairs(pairs: list[str], option: str, example: str) -> dict[str, Any]:
 def validate(
     manifest: ManifestArgument,
     out: Annotated[Path | None, typer.Option(help="Manifest to write with what passed.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Table of what to drop and why to write: .tsv, .csv or .jsonl.")
+    ] = None,
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="Give every utterance a row of the table, not only those with findings.")
+    ] = False,
+    reject: Annotated[
+        list[str] | None, typer.Option(help="Check whose findings reject the utterance too; may be repeated.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE for a limit, such as min_snr_db=10, or min_snr_db=none; repeatable."),
+    ] = None,
     max_duration_s: Annotated[float | None, typer.Option(help="Reject longer utterances (seconds).")] = None,
     min_duration_s: Annotated[float | None, typer.Option(help="Reject shorter utterances (seconds).")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples to print of each problem.")] = 3,
+    threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Read every file and report every problem. Exit code 2 when an utterance is unusable."""
-    from harken.core import parse_settings
+    from harken.cli.progress import progress_on_stderr
+    from harken.core import InputError, parse_settings
     from harken.data.manifest import check_manifest, read_manifest, write_manifest
-    from harken.data.validate import ValidationConfig, validate_utterances
+    from harken.data.quality_table import check_table_path, quality_rows, write_quality_table
+    from harken.data.validate import CHECKS, ValidationConfig, validate_utterances
 
-    limits = {"max_duration_s": max_duration_s, "min_duration_s": min_duration_s}
-    config = parse_settings(ValidationConfig, limits, source="harken data validate")
+    limits = {
+        name: None if value in ("none", False) and name != "require_text" else value
+        for name, value in _pairs(limit or [], "--limit", "min_snr_db=10").items()
+    }
+    for name, value in (("max_duration_s", max_duration_s), ("min_duration_s", min_duration_s)):
+        if value is not None and name in limits:
+            raise InputError(f"{name} is given twice, by --limit and by its own option.", hint="Keep one of them.")
+        limits |= {} if value is None else {name: value}
+    if "also_reject" in limits:
+        raise InputError("--limit names also_reject.", hint="Write --reject CHECK for each check.")
+    for check in reject or []:
+        if check not in CHECKS:
+            raise InputError(f"--reject names {check!r}, which is no check.", hint=f"Use {', '.join(CHECKS)}.")
+    config = parse_settings(ValidationConfig, {**limits, "also_reject": reject or []}, source="harken data validate")
+    if table is not None:
+        check_table_path(table)
+    elif all_rows:
+        raise InputError("--all-rows is about the table, and there is no --table.", hint="Add --table FILE.tsv.")
     problems = check_manifest(manifest)
     if problems:
         if json_output:
@@ -84,11 +118,16 @@ def validate(
             for problem in problems:
                 typer.echo(f"{problem.file}:{problem.line}: {problem.key}: {problem.message}".replace(": :", ":"))
         raise typer.Exit(2)
-    report = validate_utterances(read_manifest(manifest), config)
+    utterances = read_manifest(manifest)
+    with progress_on_stderr("listening") as progress:
+        report = validate_utterances(utterances, config, threads=threads, progress=progress)
     if json_output:
         print_json(report.as_json())
     else:
-        typer.echo(report.table(examples=3))
+        typer.echo(report.table(examples=examples))
+    if table is not None:
+        rows = write_quality_table(table, quality_rows(utterances, report, every=all_rows))
+        note(f"{table}: {counted(rows, 'row')}")
     if out is not None:
         write_manifest(out, report.kept)
         note(f"{out}: {counted(len(report.kept), 'utterance')} that passed")
@@ -99,30 +138,43 @@ def validate(
 @app.command("stats")
 def stats(
     manifest: ManifestArgument,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Listen to everything: noise, loudness, bandwidth, silence, clipping.")
+    ] = False,
     picture: Annotated[Path | None, typer.Option(help="PNG or SVG to draw.")] = None,
     sample: Annotated[int, typer.Option(help="Files to look at for sizes and memory; 0 for none.")] = 100,
+    threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Describe a data set: hours, speakers, durations, words."""
+    """Describe a data set: hours, speakers, durations, words; with --audio also how it is recorded."""
+    from harken.cli.progress import progress_on_stderr
     from harken.core import InputError
     from harken.data.manifest import read_manifest
+    from harken.data.quality_stats import listen_and_summarize
     from harken.data.stats import sample_files, summarize
 
     if picture is not None and picture.suffix.lower() not in (".png", ".svg"):
         raise InputError(f"--picture is {picture}.", hint="Use a name that ends in .png or .svg.")
+    if threads is not None and not audio:
+        raise InputError("--threads is about listening, and there is no --audio.", hint="Add --audio.")
     utterances = read_manifest(manifest)
     summary = summarize(utterances)
     sampled = sample_files(utterances, sample) if sample else None
+    heard = None
+    if audio:
+        with progress_on_stderr("listening") as progress:
+            heard = listen_and_summarize(utterances, threads=threads, progress=progress)
+    parts = {"stats": summary, "sample": sampled, "audio": heard}
     if json_output:
-        print_json({"stats": summary.as_json(), "sample": None if sampled is None else sampled.as_json()})
+        print_json({name: None if part is None else part.as_json() for name, part in parts.items()})
     else:
-        typer.echo(summary.table())
-        if sampled is not None:
-            typer.echo(sampled.table())
+        for part in parts.values():
+            if part is not None:
+                typer.echo(part.table())
     if picture is not None:
         from harken.data.picture import draw_stats
 
-        draw_stats(summary, picture, title=manifest.stem)
+        draw_stats(summary, picture, title=manifest.stem, audio=heard)
         note(f"picture: {picture}")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         write_manifest,
     )
     from harken.data.picture import draw_stats
+    from harken.data.quality_stats import AudioStats, listen_and_summarize
+    from harken.data.quality_table import quality_rows, write_quality_table
     from harken.data.sampler import BucketPlan, BucketSampler, plan_buckets
     from harken.data.select import SelectConfig, Selection, select_utterances
     from harken.data.split import Split, split_by_count, split_by_ratio, split_by_tag
@@ -36,6 +38,8 @@ _HOMES = {
     "validate": ("ValidationConfig", "ValidationReport", "validate_utterances"),
     "stats": ("CorpusStats", "FileSample", "sample_files", "summarize"),
     "picture": ("draw_stats",),
+    "quality_stats": ("AudioStats", "listen_and_summarize"),
+    "quality_table": ("quality_rows", "write_quality_table"),
     "select": ("SelectConfig", "Selection", "select_utterances"),
     "split": ("Split", "split_by_count", "split_by_ratio", "split_by_tag"),
     "version": ("DatasetVersion", "VersionCheck", "read_version", "verify_version", "version_dataset"),
@@ -49,6 +53,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArrayCache",
+    "AudioStats",
     "Batch",
     "BatchLoader",
     "BucketPlan",
@@ -73,7 +78,9 @@ __all__ = [
     "draw_stats",
     "import_corpus",
     "iterate_manifest",
+    "listen_and_summarize",
     "plan_buckets",
+    "quality_rows",
     "read_manifest",
     "read_version",
     "sample_files",
@@ -86,6 +93,7 @@ __all__ = [
     "verify_version",
     "version_dataset",
     "write_manifest",
+    "write_quality_table",
 ]
 
 

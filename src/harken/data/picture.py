@@ -1,4 +1,4 @@
-"""The picture of a data set: lengths, speakers, speaking rate, levels."""
+"""The picture of a data set: lengths, speakers, speaking rate, and how it is recorded."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from harken.core import InputError, MissingPart
 from harken.core.files import replacing
 from harken.core.units import format_duration
+from harken.data.quality_stats import AudioStats
 from harken.data.stats import CorpusStats
 
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 _INK, _MUTED, _GRID = "#1f2933", "#66727f", "#e4e8ec"
 _BLUE, _TEAL, _AMBER, _ROSE = "#2f6db3", "#2a9d8f", "#e09f3e", "#c8553d"
 _MOST_SPEAKERS = 20
+_WIDTH_IN, _ROW_IN, _TOP_IN, _BOTTOM_IN = 12.0, 3.28, 1.22, 0.62
 
 
 def draw_stats(
-    stats: CorpusStats, path: str | Path, *, title: str = "Data set", levels_db: Sequence[float] = ()
+    stats: CorpusStats, path: str | Path, *, title: str = "Data set", audio: AudioStats | None = None
 ) -> None:
-    """Save a picture: histogram of lengths, hours by speaker (the 20 largest), characters per second, and levels.
+    """Save a picture: histogram of lengths, hours by speaker (the 20 largest), characters and words per second.
 
-    A path that ends in `.svg` gets SVG, any other PNG. `levels_db` are RMS levels in dB, as validation measures them;
-    without them the fourth part shows words per second. Raises InputError for an empty data set and MissingPart
-    without matplotlib.
+    With `audio`, four more parts show signal-to-noise ratio, loudness, bandwidth and silence. A path that ends in
+    `.svg` gets SVG, any other PNG. Raises InputError for an empty data set and MissingPart without matplotlib.
     """
     if not stats.utterances:
         raise InputError("The data set is empty; there is nothing to draw.", hint="Import some data first.")
@@ -40,19 +41,21 @@ def draw_stats(
         raise MissingPart(
             "Drawing needs the package matplotlib.", hint="Install it with: pip install 'harken[train]'."
         ) from err
-    figure = Figure(figsize=(12, 8.4), dpi=120, facecolor="white")
+    rows = 2 if audio is None else 4
+    height = _TOP_IN + rows * _ROW_IN + _BOTTOM_IN
+    figure = Figure(figsize=(_WIDTH_IN, height), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 2)
+    grid = figure.subplots(rows, 2)
     _draw_durations(grid[0][0], stats)
     _draw_speakers(grid[0][1], stats)
     _draw_rates(grid[1][0], stats)
-    if len(levels_db):
-        _draw_levels(grid[1][1], np.asarray(levels_db, dtype=np.float64))
-    else:
-        _draw_words(grid[1][1], stats)
-    figure.subplots_adjust(left=0.075, right=0.97, top=0.855, bottom=0.075, hspace=0.36, wspace=0.24)
-    figure.text(0.075, 0.952, title, fontsize=19, color=_INK, weight="bold")
-    figure.text(0.075, 0.917, _subtitle(stats), fontsize=12, color=_MUTED)
+    _draw_words(grid[1][1], stats)
+    if audio is not None:
+        _draw_audio([*grid[2], *grid[3]], audio)
+    top, bottom = 1 - _TOP_IN / height, _BOTTOM_IN / height
+    figure.subplots_adjust(left=0.075, right=0.97, top=top, bottom=bottom, hspace=0.36, wspace=0.24)
+    figure.text(0.075, 1 - 0.40 / height, title, fontsize=19, color=_INK, weight="bold")
+    figure.text(0.075, 1 - 0.70 / height, _subtitle(stats), fontsize=12, color=_MUTED)
     # Equal statistics give equal bytes: no date, no program version, no random names inside an SVG.
     kind, metadata = ("svg", {"Date": None}) if Path(path).suffix.lower() == ".svg" else ("png", {"Software": None})
     with replacing(Path(path)) as file, warnings.catch_warnings(), rc_context({"svg.hashsalt": "harken"}):
@@ -85,13 +88,21 @@ def _draw_rates(axes: "Axes", stats: CorpusStats) -> None:
         _say(axes, "no texts")
 
 
-def _draw_levels(axes: "Axes", levels_db: npt.NDArray[np.float64]) -> None:
-    _style(axes, "Loudness", "RMS level in dB below full scale", "utterances")
-    finite = levels_db[np.isfinite(levels_db)]
-    if len(finite):
-        _histogram(axes, finite, _AMBER, unit=" dB", from_zero=False)
-    else:
-        _say(axes, "every utterance is silent")
+def _draw_audio(grid: Sequence["Axes"], audio: AudioStats) -> None:
+    silence = 100 * audio.known("silence_share")
+    parts = (
+        ("Signal to noise", "dB, estimated from the pauses", audio.known("snr_db"), _BLUE, " dB"),
+        ("Loudness", "LUFS (ITU-R BS.1770)", audio.known("loudness_lufs"), _AMBER, " LUFS"),
+        ("Bandwidth", "kHz, where the spectrum ends", audio.known("bandwidth_hz") / 1000, _TEAL, " kHz"),
+        ("Silence", "% of the utterance, 40 dB below its loudest", silence, _ROSE, " %"),
+    )
+    for axes, (name, x, values, color, unit) in zip(grid, parts, strict=True):
+        unknown = audio.utterances - len(values)
+        _style(axes, name, f"{x}; unknown for {unknown:,}" if unknown else x, "utterances")
+        if len(values):
+            _histogram(axes, values, color, unit=unit, from_zero=unit in (" kHz", " %"))
+        else:
+            _say(axes, "none could be measured" if audio.utterances else "nothing could be read")
 
 
 def _draw_speakers(axes: "Axes", stats: CorpusStats) -> None:

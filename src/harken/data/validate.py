@@ -4,23 +4,23 @@ Errors are what training and evaluation cannot use; those utterances are rejecte
 facts about the set. What goes in equals kept plus rejected.
 """
 
-import hashlib
 import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from harken.core import HarkenError, Strict, Utterance
-from harken.core.units import format_duration, samples_to_seconds
+from harken.core import Strict, Utterance
+from harken.core.units import format_duration
 from harken.data.importers import Rejection
-from harken.data.threads import map_in_order
+from harken.data.listening import Heard, Progress, listen_to_all
+from harken.data.near_duplicates import find_near_duplicates
 
 if TYPE_CHECKING:
+    from harken.audio.fingerprint import Fingerprint
     from harken.audio.quality import AudioQuality
 
 Severity = Literal["error", "warning", "note"]
@@ -35,12 +35,17 @@ CHECKS: dict[str, tuple[Severity, str]] = {
     "missing_text": ("error", "there is no text"),
     "empty_text": ("error", "the text has no characters but spaces"),
     "file_is_longer": ("warning", "the file goes on after the utterance, and no other utterance uses it"),
-    "clipping": ("warning", "samples are cut off at full scale"),
+    "clipping": ("warning", "samples are cut off at full scale, or were before the level was lowered"),
     "mostly_silence": ("warning", "little of the audio is above the silence level"),
+    "edge_silence": ("warning", "a long silence comes before or after the speech"),
     "low_snr": ("warning", "speech is hardly louder than the noise"),
+    "narrow_band": ("warning", "nothing is above a telephone's band, though the sample rate has room: upsampled"),
+    "quiet": ("warning", "the loudness is far below that of speech recordings"),
+    "dc_offset": ("warning", "the samples' mean is far from 0"),
     "text_rate": ("warning", "far more or fewer characters per second than usual: the text may be wrong"),
     "duplicate_audio": ("warning", "another utterance has the same samples"),
     "conflicting_text": ("warning", "another utterance has the same samples and another text"),
+    "near_duplicate": ("warning", "another utterance is the same recording, at another level or in another codec"),
     "not_nfc": ("warning", "the text is not in Unicode's composed form (NFC), so equal words differ"),
     "odd_characters": ("warning", "the text has control or replacement characters"),
     "sample_rate": ("note", "the sample rate is not the most common one"),
@@ -51,6 +56,18 @@ CHECKS: dict[str, tuple[Severity, str]] = {
 _FEWEST_FOR_RATES = 20
 """Texts needed before "usual" characters per second mean anything."""
 
+_NOT_NEGATIVE = (
+    "min_duration_s",
+    "max_duration_s",
+    "duration_tolerance_s",
+    "duration_tolerance_ratio",
+    "max_edge_silence_s",
+    "min_bandwidth_hz",
+)
+
+_SHORTEST_FOR_BANDWIDTH_S = 1.0
+"""Less sound than this may be vowels only, which end where a telephone does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationConfig(Strict):
@@ -58,8 +75,10 @@ class ValidationConfig(Strict):
 
     An utterance's audio may differ from its manifest by `duration_tolerance_s` or by the share
     `duration_tolerance_ratio`, whichever is more. Shares are fractions of the samples, `max_text_rate_z` is a robust
-    z-score of log characters per second within a language. `also_reject` names checks that reject although they are
-    no errors.
+    z-score of log characters per second within a language. `min_bandwidth_hz` is asked of utterances with a second of
+    sound or more whose sample rate has room for it. `max_edge_silence_s` holds for either end.
+    `near_duplicate_similarity` is that of `harken.audio.fingerprint`. `also_reject` names checks that reject although
+    they are no errors.
     """
 
     require_text: bool = True
@@ -69,20 +88,29 @@ class ValidationConfig(Strict):
     duration_tolerance_ratio: float = 0.01
     silence_peak_db: float = -60.0
     max_silence_share: float | None = 0.9
+    max_edge_silence_s: float | None = 2.0
     max_clipped_share: float | None = 0.001
     min_snr_db: float | None = 5.0
+    min_bandwidth_hz: float | None = 4500.0
+    min_loudness_lufs: float | None = -50.0
+    max_dc_offset: float | None = 0.02
+    near_duplicate_similarity: float | None = 0.995
     max_text_rate_z: float | None = 6.0
     also_reject: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("min_duration_s", "max_duration_s", "duration_tolerance_s", "duration_tolerance_ratio"):
+        for name in _NOT_NEGATIVE:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; use a number, 0 or more")
-        for name in ("max_silence_share", "max_clipped_share"):
+        for name in ("max_silence_share", "max_clipped_share", "max_dc_offset", "near_duplicate_similarity"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; use a fraction from 0 to 1")
+        for name in ("silence_peak_db", "min_snr_db", "min_loudness_lufs"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; use a number of decibels")
         if self.max_text_rate_z is not None and not self.max_text_rate_z > 0:
             raise ValueError(f"max_text_rate_z is {self.max_text_rate_z}; use a number above 0")
         shortest_s = self.min_duration_s or 0.0
@@ -136,9 +164,11 @@ class ValidationReport:
     def table(self, *, examples: int = 1) -> str:
         """Lines for people: totals, then each check that found something with its first examples."""
         total = len(self.kept) + len(self.rejected)
+        warned = {finding.utterance for finding in self.findings if finding.severity == "warning"}
+        kept_warned = sum(item.id in warned for item in self.kept)
         lines = [
-            f"{total:,} utterances, {format_duration(self.duration_s)}: "
-            f"{len(self.kept):,} kept, {len(self.rejected):,} rejected."
+            f"{total:,} utterances, {format_duration(self.duration_s)}: {len(self.kept):,} kept"
+            f"{f' ({kept_warned:,} with warnings)' if kept_warned else ''}, {len(self.rejected):,} rejected."
         ]
         for check, count in self.counts.items():
             severity, meaning = CHECKS[check]
@@ -149,67 +179,42 @@ class ValidationReport:
 
 
 def validate_utterances(
-    utterances: Iterable[Utterance], config: ValidationConfig | None = None, *, threads: int | None = None
+    utterances: Iterable[Utterance],
+    config: ValidationConfig | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> ValidationReport:
-    """Run every check on every utterance, reading each one's audio once. Never raises for bad audio or text."""
+    """Run every check on every utterance, reading each one's audio once. Never raises for bad audio or text.
+
+    `threads` (default: cores, at most 8) does not change the result. `progress` is called with how many utterances
+    are done and how many there are.
+    """
     config = config or ValidationConfig()
     items = list(utterances)
     users = Counter(item.audio for item in items)
     findings: list[Finding] = []
     quality: dict[str, AudioQuality] = {}
     first_of: dict[bytes, Utterance] = {}
-    rates: dict[str, int] = {}
-    for item, heard in map_in_order(_listen, items, threads=threads):
-        findings += _text_findings(item, config)
-        findings += _audio_findings(item, heard, config, alone=users[item.audio] == 1)
-        if heard.quality is not None:
-            quality[item.id] = heard.quality
-            rates[item.id] = heard.sample_rate_hz
-            findings += _duplicate(item, first_of.setdefault(heard.digest, item))
-    findings += _rate_findings(rates)
+    prints: list[tuple[Utterance, Fingerprint]] = []
+    with closing(listen_to_all(items, threads=threads, progress=progress)) as results:
+        for item, heard in results:
+            findings += _text_findings(item, config)
+            findings += _audio_findings(item, heard, config, alone=users[item.audio] == 1)
+            if heard.quality is not None:
+                quality[item.id] = heard.quality
+                first = first_of.setdefault(heard.digest, item)
+                findings += _duplicate(item, first)
+                if first is item and heard.fingerprint is not None:
+                    prints.append((item, heard.fingerprint))
+    findings += _rate_findings({id_: measured.sample_rate_hz for id_, measured in quality.items()})
+    findings += _near_duplicates(prints, config)
     findings += _text_rate_findings(items, config)
     findings += _same_text_and_length(items)
     return _report(items, findings, quality, config)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
-    """What listening to one utterance gave; without `quality` there is only a `problem`, as (check, message)."""
-
-    problem: tuple[str, str] = ("", "")
-    file_s: float = 0.0
-    heard_s: float = 0.0
-    sample_rate_hz: int = 0
-    digest: bytes = b""
-    quality: "AudioQuality | None" = None
-
-
-def _listen(utterance: Utterance) -> _Heard:
-    from harken.audio.decode import decode_native, probe_audio
-    from harken.audio.quality import measure_quality
-
-    try:
-        file_s = probe_audio(utterance.audio).duration_s
-        if utterance.offset_s >= file_s > 0:
-            message = f"it begins at {utterance.offset_s:.3f} s and the file ends at {file_s:.3f} s"
-            return _Heard(problem=("offset_beyond_end", message), file_s=file_s)
-        wanted_s = min(utterance.duration_s, file_s - utterance.offset_s)
-        samples, rate = decode_native(utterance.audio, offset_s=utterance.offset_s, duration_s=wanted_s)
-        waveform = np.ascontiguousarray(samples[0] if len(samples) == 1 else samples.mean(axis=0, dtype=np.float32))
-        if not len(waveform):
-            return _Heard(problem=("unreadable", "there are no samples in it"), file_s=file_s)
-        return _Heard(
-            file_s=file_s,
-            heard_s=samples_to_seconds(len(waveform), sample_rate_hz=rate),
-            sample_rate_hz=rate,
-            digest=hashlib.blake2b(waveform.tobytes() + rate.to_bytes(4, "little"), digest_size=16).digest(),
-            quality=measure_quality(waveform, sample_rate_hz=rate),
-        )
-    except (HarkenError, OSError) as err:
-        return _Heard(problem=("unreadable", getattr(err, "message", "") or str(err)))
-
-
-def _audio_findings(item: Utterance, heard: _Heard, config: ValidationConfig, *, alone: bool) -> Iterator[Finding]:
+def _audio_findings(item: Utterance, heard: Heard, config: ValidationConfig, *, alone: bool) -> Iterator[Finding]:
     yield from _length_findings(item, heard, config, alone=alone)
     quality = heard.quality
     if quality is None:
@@ -222,7 +227,7 @@ def _audio_findings(item: Utterance, heard: _Heard, config: ValidationConfig, *,
         yield from _quality_findings(item.id, quality, config)
 
 
-def _length_findings(item: Utterance, heard: _Heard, config: ValidationConfig, *, alone: bool) -> Iterator[Finding]:
+def _length_findings(item: Utterance, heard: Heard, config: ValidationConfig, *, alone: bool) -> Iterator[Finding]:
     says = f"the manifest says {item.duration_s:.3f} s"
     tolerance_s = max(config.duration_tolerance_s, config.duration_tolerance_ratio * item.duration_s)
     if heard.quality is not None and item.duration_s - heard.heard_s > tolerance_s:
@@ -238,15 +243,38 @@ def _length_findings(item: Utterance, heard: _Heard, config: ValidationConfig, *
 
 
 def _quality_findings(identifier: str, quality: "AudioQuality", config: ValidationConfig) -> Iterator[Finding]:
+    for check, message in (*_level_problems(quality, config), *_signal_problems(quality, config)):
+        yield Finding(utterance=identifier, check=check, message=message)
+
+
+def _level_problems(quality: "AudioQuality", config: ValidationConfig) -> Iterator[tuple[str, str]]:
     if config.max_clipped_share is not None and quality.clipped_share > config.max_clipped_share:
-        message = f"{quality.clipped_share:.2%} of its samples are clipped"
-        yield Finding(utterance=identifier, check="clipping", message=message)
+        yield "clipping", f"{quality.clipped_share:.2%} of its samples are clipped"
+    lufs = quality.loudness_lufs
+    if config.min_loudness_lufs is not None and lufs is not None and lufs < config.min_loudness_lufs:
+        yield "quiet", f"its loudness is {lufs:.0f} LUFS"
+    if config.max_dc_offset is not None and abs(quality.dc_offset) > config.max_dc_offset:
+        yield "dc_offset", f"the mean of its samples is {quality.dc_offset:.3f}"
     if config.max_silence_share is not None and quality.silence_share > config.max_silence_share:
-        message = f"{quality.silence_share:.0%} of it is silence"
-        yield Finding(utterance=identifier, check="mostly_silence", message=message)
+        yield "mostly_silence", f"{quality.silence_share:.0%} of it is silence"
+    longest_s = config.max_edge_silence_s
+    edges = [(quality.leading_silence_s, "before"), (quality.trailing_silence_s, "after")]
+    long = [f"{seconds:.1f} s {side}" for seconds, side in edges if longest_s is not None and seconds > longest_s]
+    if long:
+        yield "edge_silence", f"there is silence of {' and '.join(long)} the speech"
+
+
+def _signal_problems(quality: "AudioQuality", config: ValidationConfig) -> Iterator[tuple[str, str]]:
     if config.min_snr_db is not None and quality.snr_db is not None and quality.snr_db < config.min_snr_db:
-        message = f"its signal-to-noise ratio is about {quality.snr_db:.0f} dB"
-        yield Finding(utterance=identifier, check="low_snr", message=message)
+        yield "low_snr", f"its signal-to-noise ratio is about {quality.snr_db:.0f} dB"
+    least_hz = config.min_bandwidth_hz
+    sounding_s = quality.duration_s * (1 - quality.silence_share)
+    if (
+        least_hz is not None
+        and sounding_s >= _SHORTEST_FOR_BANDWIDTH_S
+        and quality.bandwidth_hz < least_hz < quality.sample_rate_hz / 2
+    ):
+        yield "narrow_band", f"nothing above {quality.bandwidth_hz:,.0f} Hz, at {quality.sample_rate_hz:,} Hz"
 
 
 def _text_findings(item: Utterance, config: ValidationConfig) -> Iterator[Finding]:
@@ -277,6 +305,20 @@ def _duplicate(item: Utterance, first: Utterance) -> Iterator[Finding]:
     else:
         message = f"its samples are those of {first.id}, whose text is {_shortened(first.text or '')}"
         yield Finding(utterance=item.id, check="conflicting_text", message=message)
+
+
+def _near_duplicates(prints: Sequence[tuple[Utterance, "Fingerprint"]], config: ValidationConfig) -> Iterator[Finding]:
+    """Recordings that are alike; those with equal samples are in `prints` once."""
+    if config.near_duplicate_similarity is None:
+        return
+    pairs = find_near_duplicates(
+        [found for _, found in prints],
+        [item.duration_s for item, _ in prints],
+        similarity=config.near_duplicate_similarity,
+    )
+    for earlier, later, similarity in pairs:
+        message = f"it is like {prints[earlier][0].id} (similarity {similarity:.3f})"
+        yield Finding(utterance=prints[later][0].id, check="near_duplicate", message=message)
 
 
 def _rate_findings(rates: Mapping[str, int]) -> Iterator[Finding]:
