@@ -1,6 +1,8 @@
-"""Text between corpora and models: normalisation profiles and tokenizers."""
+"""Text between corpora and models: normalisation, units, languages of words, tokenizers."""
 
+from harken.text.languages import LanguageIdentifier, LanguageIdentifierConfig, TextLanguage
 from harken.text.normalize import Profile, find_profile, normalize, profile_identity, profile_names
+from harken.text.segmentation import split_units
 from harken.text.tokenize import (
     BpeTokenizer,
     CharTokenizer,
@@ -14,7 +16,10 @@ from harken.text.tokenize import (
 __all__ = [
     "BpeTokenizer",
     "CharTokenizer",
+    "LanguageIdentifier",
+    "LanguageIdentifierConfig",
     "Profile",
+    "TextLanguage",
     "TokenizerConfig",
     "UnknownUnitError",
     "WordTokenizer",
@@ -23,5 +28,6 @@ __all__ = [
     "normalize",
     "profile_identity",
     "profile_names",
+    "split_units",
     "train_tokenizer",
 ]
