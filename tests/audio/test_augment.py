@@ -11,20 +11,29 @@ import soundfile
 
 from harken.audio.augment import (
     AugmentConfig,
+    ClippingConfig,
+    CodecConfig,
     NoiseConfig,
     PitchConfig,
+    RoomConfig,
     SpecAugmentConfig,
     SpeedConfig,
     VocalTractConfig,
+    augment_and_tell,
     augment_features,
     augment_waveform,
     change_speed,
     draw_speed,
 )
+from harken.audio.codecs import transcode
+from harken.audio.distortion import clip_waveform
 from harken.audio.features import FeatureConfig, FeatureExtractor
-from harken.audio.noise import active_samples, add_noise, generate_noise
+from harken.audio.level import active_samples
+from harken.audio.noise import add_noise, generate_noise
 from harken.audio.pitch import shift_pitch, stretch
+from harken.audio.rooms import reverberate, room_response
 from harken.audio.spec_augment import mask_features, warp_vocal_tract
+from harken.audio.telephone import telephone
 from harken.core import InputError, keyed_generator, parse_settings
 
 RATE = 16_000
@@ -290,9 +299,81 @@ def test_masks_on_tiny_features(shape: tuple[int, int]) -> None:
 
 
 EVERYTHING = AugmentConfig(
-    speed=SpeedConfig(), pitch=PitchConfig(), noise=NoiseConfig(), vocal_tract=VocalTractConfig(),
-    spec_augment=SpecAugmentConfig(),
+    speed=SpeedConfig(), pitch=PitchConfig(), room=RoomConfig(t60_s=(0.2, 0.3), rooms=4), noise=NoiseConfig(),
+    clipping=ClippingConfig(), codec=CodecConfig(), vocal_tract=VocalTractConfig(), spec_augment=SpecAugmentConfig(),
 )  # fmt: skip
+
+
+def test_a_waveform_goes_the_way_from_a_mouth_to_a_recording() -> None:
+    """Every block drawn and applied by hand, one after the other, from one generator."""
+    always: dict[str, Any] = {"probability": 1.0}
+    room = RoomConfig(t60_s=(0.2, 0.3), rooms=4, **always)
+    noise, clipping = NoiseConfig(snr_db=(5, 20), **always), ClippingConfig(share=(0.01, 0.1), **always)
+    for index, kind in enumerate(("mp3", "opus", "telephone")):
+        codec = CodecConfig(kinds=(kind,), **always)  # type: ignore[arg-type]
+        config = AugmentConfig(
+            speed=SpeedConfig(), pitch=PitchConfig(**always), room=room, noise=noise, clipping=clipping, codec=codec
+        )
+        waveform = bursts(1.0)
+        augmented, told = augment_and_tell(waveform, config, sample_rate_hz=RATE, generator=keyed_generator(index))
+        chance = keyed_generator(index)
+        chance.random()
+        factor = (0.9, 1.0, 1.1)[int(chance.integers(3))]
+        expected = change_speed(waveform, factor, sample_rate_hz=RATE)
+        chance.random()
+        semitones = chance.uniform(-2, 2)
+        expected = shift_pitch(expected, semitones, sample_rate_hz=RATE)
+        chance.random()
+        number = int(chance.integers(4))
+        response = room_response(room, number, sample_rate_hz=RATE)
+        expected = reverberate(expected, response, sample_rate_hz=RATE)
+        chance.random()
+        colour: Any = ("white", "pink", "brown")[int(chance.integers(3))]
+        added = generate_noise(len(expected), colour, sample_rate_hz=RATE, generator=chance)
+        snr_db = chance.uniform(5, 20)
+        expected = add_noise(expected, added, snr_db=snr_db, sample_rate_hz=RATE)
+        chance.random()
+        share = chance.uniform(0.01, 0.1)
+        expected = clip_waveform(expected, share, sample_rate_hz=RATE)
+        chance.random()
+        chance.integers(1)
+        if kind == "telephone":
+            said: dict[str, Any] = {"kind": kind, "law": "mu"}
+            expected = telephone(expected, law="mu", sample_rate_hz=RATE)
+        else:
+            kbps = {"mp3": (32, 48, 64), "opus": (12, 16, 24)}[kind][int(chance.integers(3))]
+            said = {"kind": kind, "kbps": kbps}
+            expected = transcode(expected, kind, kbps=kbps, sample_rate_hz=RATE)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(augmented, expected)
+        told.setdefault("speed", {"factor": 1.0})
+        assert told == {
+            "speed": {"factor": factor},
+            "pitch": {"semitones": semitones},
+            "room": {"room": number, "t60_s": response.t60_s, "distance_m": response.distance_m},
+            "noise": {"kind": colour, "snr_db": snr_db},
+            "clipping": {"share": share},
+            "codec": said,
+        }
+
+
+def test_blocks_that_are_off_draw_nothing() -> None:
+    """So that adding a kind of augmentation to Harken changes no result of an older recipe."""
+    config = AugmentConfig(noise=NoiseConfig(kinds=("white",), snr_db=(10, 10), probability=1))
+    waveform, chance = bursts(1.0), keyed_generator(3)
+    chance.random(), chance.integers(1)
+    added = chance.standard_normal(len(waveform), dtype=np.float32)
+    np.testing.assert_array_equal(
+        augment_waveform(waveform, config, sample_rate_hz=RATE, generator=keyed_generator(3)),
+        add_noise(waveform, added, snr_db=10, sample_rate_hz=RATE),
+    )
+
+
+def test_what_did_not_happen_is_not_told() -> None:
+    waveform = bursts(0.2)
+    config = AugmentConfig(speed=SpeedConfig(factors=(1.0,)), noise=NoiseConfig(probability=0))
+    same, told = augment_and_tell(waveform, config, sample_rate_hz=RATE, generator=keyed_generator(0))
+    assert same is waveform
+    assert told == {}
 
 
 def test_equal_keys_give_equal_bits_whatever_the_order_and_the_thread() -> None:
@@ -356,6 +437,19 @@ def test_tiny_waveforms_pass_through_everything(samples: int) -> None:
         ({"noise": {"files": ["a.wav"]}}, "add file or babble"),
         ({"noise": {"snr_db": [30, 10]}}, r"snr_db is \[30"),
         ({"noise": {"kinds": ["grey"]}}, "grey"),
+        ({"room": {"t60_s": [0.05, 0.3]}}, r"t60_s is \[0.05"),
+        ({"room": {"distance_m": [2, 1]}}, r"distance_m is \[2"),
+        ({"room": {"rooms": 0}}, "rooms is 0 and files is empty"),
+        ({"room": {"rooms": -1}}, "rooms is -1"),
+        ({"room": {"probability": 2}}, "probability is 2"),
+        ({"clipping": {"share": [0, 0.1]}}, r"share is \[0"),
+        ({"clipping": {"share": 0.1}}, "share"),
+        ({"codec": {"kinds": []}}, "kinds is empty"),
+        ({"codec": {"kinds": ["amr"]}}, "amr"),
+        ({"codec": {"mp3_kbps": [65]}}, "mp3_kbps holds 65"),
+        ({"codec": {"opus_kbps": [1]}}, "opus_kbps holds 1"),
+        ({"codec": {"law": "u"}}, "law"),
+        ({"rooms": {}}, "did you mean 'room'"),
         ({"vocal_tract": {"factors": [1.2, 0.8]}}, "factors is"),
         ({"vocal_tract": {"knee_hz": 9000}}, "knee_hz is 9000"),
         ({"spec_augment": {"time_share": 0}}, "time_share is 0"),

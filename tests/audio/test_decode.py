@@ -181,6 +181,23 @@ def test_a_file_without_frames(tmp_path: Path) -> None:
         decode_audio(write(tmp_path / "none.wav", np.zeros(0, dtype=np.float32)))
 
 
+def test_the_delay_of_an_opus_encoder_is_removed(tmp_path: Path) -> None:
+    """FFmpeg writes a pre-skip of 312 samples at 48 kHz, which is 6.5 ms."""
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000).astype(np.float32)
+    sound = np.convolve(sound, np.hanning(31) / 16, mode="same").astype(np.float32)
+    with av.open(str(tmp_path / "a.opus"), "w", format="ogg") as container:
+        stream = container.add_stream("libopus", rate=48_000, layout="mono")
+        stream.bit_rate = 96_000
+        frame = av.AudioFrame.from_ndarray(sound[None, :], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    decoded, rate = decode_native(tmp_path / "a.opus")
+    assert (rate, decoded.shape) == (48_000, (1, 48_000))
+    lags = np.correlate(decoded[0], sound[2_000:-2_000], mode="valid")
+    assert int(np.argmax(lags)) == 2_000
+
+
 def test_a_part_behind_the_end(tmp_path: Path) -> None:
     with pytest.raises(AudioDecodeError, match=r"has nothing at offset 2\.0 s: it is .* long\. Correct the offset"):
         decode_audio(write(tmp_path / "a.wav", SOUND), offset_s=2.0)

@@ -250,3 +250,17 @@ def test_a_run_of_nothing_but_nan_fails_and_says_so(
     skipped = [e for e in read_events(tmp_path / "run") if e["event"] == "nonfinite-update-skipped"]
     assert [e["in_a_row"] for e in skipped] == [1, 2, 3]
     assert all(e["utterances"] for e in skipped)
+
+
+@pytest.mark.parametrize("block", ["codec={kinds: [telephone], probability: 1}", "clipping={probability: 1}"])
+def test_an_augmentation_of_waveforms_reaches_the_model(tiny_recipe: MakeRecipe, tmp_path: Path, block: str) -> None:
+    train(tiny_recipe("training.updates=2"), tmp_path / "plain")
+    train(tiny_recipe("training.updates=2", f"augmentation.{block}"), tmp_path / "altered")
+    assert weights(tmp_path / "plain") != weights(tmp_path / "altered")
+
+
+def test_what_an_augmentation_needs_is_looked_for_first(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe("augmentation.noise={kinds: [file], files: [/absent/noise.wav]}")
+    with pytest.raises(InputError, match=r"/absent/noise\.wav"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

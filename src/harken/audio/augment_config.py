@@ -1,11 +1,15 @@
 """Settings of augmentation. Every block is off unless it is given."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harken.core import Strict
 
-NoiseKind = Literal["white", "pink", "brown", "file", "babble"]
+NoiseKind = Literal["white", "pink", "brown", "speech", "file", "babble"]
+CodecKind = Literal["mp3", "opus", "telephone"]
+
+MP3_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+"""Bit rates of MPEG-2 Layer III, the MP3 of sample rates from 16 to 24 kHz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +45,9 @@ class PitchConfig(Strict):
 class NoiseConfig(Strict):
     """Noise added at a signal-to-noise ratio over active speech, uniform in `snr_db`.
 
-    A kind is drawn from `kinds`: generated `white`, `pink` (power falls as 1/f) or `brown` (as 1/f²); `file`, an
-    excerpt of one of `files`; `babble`, `babble_voices` excerpts of `files` (recordings of speech) on top of each
-    other.
+    A kind is drawn from `kinds`: generated `white`, `pink` (power falls as 1/f), `brown` (as 1/f²) or `speech` (with
+    the long-term average spectrum of speech); `file`, an excerpt of one of `files`; `babble`, `babble_voices` excerpts
+    of `files` (recordings of speech) on top of each other.
     """
 
     kinds: tuple[NoiseKind, ...] = ("white", "pink", "brown")
@@ -68,6 +72,78 @@ class NoiseConfig(Strict):
             )
         if not 1 <= self.babble_voices <= 50:
             raise ValueError(f"babble_voices is {self.babble_voices}; use 1 to 50")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomConfig(Strict):
+    """Reverberation: the impulse response of a room, drawn from a bank, all equally likely.
+
+    The bank holds `rooms` simulated rooms, their reverberation times uniform in `t60_s` and the distances from mouth to
+    microphone uniform in `distance_m`, and the responses recorded in `files`. Which rooms the bank holds depends on
+    these settings alone.
+    """
+
+    t60_s: tuple[float, float] = (0.2, 0.7)
+    distance_m: tuple[float, float] = (0.5, 4.0)
+    rooms: int = 32
+    files: tuple[str, ...] = ()
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_probability(self.probability)
+        low, high = self.t60_s
+        if not 0.1 <= low <= high <= 1:
+            raise ValueError(
+                f"t60_s is {list(self.t60_s)}; use [shortest, longest] from 0.1 to 1 s, such as [0.2, 0.7]"
+            )
+        near, far = self.distance_m
+        if not 0.2 <= near <= far <= 6:
+            raise ValueError(f"distance_m is {list(self.distance_m)}; use [nearest, farthest] from 0.2 to 6 m")
+        if not 0 <= self.rooms <= 1000:
+            raise ValueError(f"rooms is {self.rooms}; use 1 to 1000, or 0 with files only")
+        if not self.rooms and not self.files:
+            raise ValueError("rooms is 0 and files is empty; use at least one room")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClippingConfig(Strict):
+    """A microphone driven too hard: of the samples of active speech, this share is cut off, uniform in `share`."""
+
+    share: tuple[float, float] = (0.005, 0.1)
+    probability: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_probability(self.probability)
+        low, high = self.share
+        if not 0 < low <= high <= 0.5:
+            raise ValueError(f"share is {list(self.share)}; use [lowest, highest] above 0 and up to 0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecConfig(Strict):
+    """Encoding and decoding by a codec drawn from `kinds`: `mp3`, `opus`, or `telephone` (8 kHz, 300-3400 Hz, G.711).
+
+    The bit rate is drawn from `mp3_kbps` or `opus_kbps`; the telephone's is always 64 kbps. `law` is the companding
+    law of the telephone, `mu` in North America and Japan, `a` elsewhere.
+    """
+
+    kinds: tuple[CodecKind, ...] = ("mp3", "opus", "telephone")
+    mp3_kbps: tuple[int, ...] = (32, 48, 64)
+    opus_kbps: tuple[int, ...] = (12, 16, 24)
+    law: Literal["mu", "a"] = "mu"
+    probability: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_probability(self.probability)
+        for name in ("kinds", "mp3_kbps", "opus_kbps"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; use at least one")
+        for rate in self.mp3_kbps:
+            if rate not in MP3_KBPS:
+                raise ValueError(f"mp3_kbps holds {rate}; use some of {', '.join(map(str, MP3_KBPS))}")
+        for rate in self.opus_kbps:
+            if not 6 <= rate <= 128:
+                raise ValueError(f"opus_kbps holds {rate}; use bit rates from 6 to 128 kbps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +198,26 @@ class SpecAugmentConfig(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig(Strict):
-    """Which augmentations are on. Waveforms pass through speed, pitch and noise; features through the other two."""
+    """Which augmentations are on.
+
+    Waveforms pass through speed, pitch, room, noise, clipping and codec, the way from a mouth to a recording; features
+    through the other two.
+    """
 
     speed: SpeedConfig | None = None
     pitch: PitchConfig | None = None
+    room: RoomConfig | None = None
     noise: NoiseConfig | None = None
+    clipping: ClippingConfig | None = None
+    codec: CodecConfig | None = None
     vocal_tract: VocalTractConfig | None = None
     spec_augment: SpecAugmentConfig | None = None
+
+    @property
+    def waveform_blocks(self) -> dict[str, Any]:
+        """The blocks that are on and touch samples, by name, in the order in which they act."""
+        names = ("speed", "pitch", "room", "noise", "clipping", "codec")
+        return {name: block for name in names if (block := getattr(self, name)) is not None}
 
 
 def _check_probability(probability: float) -> None:

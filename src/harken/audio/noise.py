@@ -1,4 +1,4 @@
-"""Noise at a true signal-to-noise ratio: the level of active speech, noises, and their mixture."""
+"""Noise at a true signal-to-noise ratio: noises, and their mixture with speech."""
 
 import threading
 from collections import OrderedDict
@@ -7,39 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.audio.augment_config import NoiseConfig, NoiseKind
+from harken.audio.level import active_samples, within_full_scale
 from harken.core import InputError, Waveform
-from harken.core.units import seconds_to_samples
 
-_ACTIVITY_FRAME_S = 0.010
-_ACTIVITY_MARGIN_DB = 15.9  # ITU-T P.56's margin between the active level and the threshold of activity
 _LOWEST_HZ = 20.0  # coloured noise is flat below: what nobody hears must not carry its power
 _CACHE_BYTES = 256 * 2**20
 
-
-def active_samples(waveform: Waveform, *, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
-    """Which samples belong to active speech, (samples,) bool; none in digital silence.
-
-    A 10 ms frame is active when its power is less than 15.9 dB under the mean power of the active frames: the fixed
-    point that ITU-T P.56 defines, here on frames in place of its smoothed envelope. It is reached from below, starting
-    with every frame that is not silent.
-    """
-    frame = max(1, seconds_to_samples(_ACTIVITY_FRAME_S, sample_rate_hz=sample_rate_hz))
-    frames = -(-len(waveform) // frame)
-    whole = len(waveform) // frame
-    power = np.zeros(frames)
-    blocks = waveform[: whole * frame].reshape(whole, frame)
-    power[:whole] = np.einsum("fs,fs->f", blocks, blocks) / frame
-    if frames > whole:
-        rest = waveform[whole * frame :]
-        power[whole] = np.dot(rest, rest) / len(rest)
-    active = power > 0
-    while active.any():
-        threshold = power[active].mean() * 10 ** (-_ACTIVITY_MARGIN_DB / 10)
-        stricter = active & (power > threshold)
-        if np.array_equal(stricter, active):
-            break
-        active = stricter
-    return np.repeat(active, frame)[: len(waveform)]
+# The long-term average speech spectrum of 13 languages, women and men together, in dB per third of an octave:
+# Byrne et al. (1994), "An international comparison of long-term average speech spectra", JASA 96(4), table II.
+SPEECH_BANDS_HZ = (
+    63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250, 1600, 2000, 2500, 3150, 4000, 5000, 6300,
+    8000, 10000, 12500, 16000,
+)  # fmt: skip
+SPEECH_BANDS_DB = (
+    38.6, 43.5, 54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 56.8, 53.7, 53.0, 52.0, 48.7, 48.1, 46.8, 45.6,
+    44.5, 44.3, 43.7, 43.4, 41.3, 40.7,
+)  # fmt: skip
 
 
 def add_noise(waveform: Waveform, noise: Waveform, *, snr_db: float, sample_rate_hz: int) -> Waveform:
@@ -57,15 +40,18 @@ def add_noise(waveform: Waveform, noise: Waveform, *, snr_db: float, sample_rate
         return waveform
     gain = np.sqrt(speech_power / noise_power * 10 ** (-snr_db / 10))
     mix: Waveform = waveform + np.float32(gain) * noise
-    peak = np.abs(mix).max()
-    if peak > 1:
-        mix /= peak
-    return mix
+    return within_full_scale(mix)
 
 
-def draw_noise(samples: int, config: NoiseConfig, *, sample_rate_hz: int, generator: np.random.Generator) -> Waveform:
-    """(samples,) float32 of a kind drawn from the settings, at no particular level."""
-    kind = config.kinds[int(generator.integers(len(config.kinds)))]
+def draw_kind(config: NoiseConfig, generator: np.random.Generator) -> NoiseKind:
+    """One of the kinds of the settings, all equally likely."""
+    return config.kinds[int(generator.integers(len(config.kinds)))]
+
+
+def draw_noise(
+    samples: int, kind: NoiseKind, config: NoiseConfig, *, sample_rate_hz: int, generator: np.random.Generator
+) -> Waveform:
+    """(samples,) float32 of a kind, from the files of the settings where it needs some, at no particular level."""
     if kind == "file":
         return _excerpt(samples, config, sample_rate_hz, generator)
     if kind == "babble":
@@ -78,17 +64,32 @@ def draw_noise(samples: int, config: NoiseConfig, *, sample_rate_hz: int, genera
 
 
 def generate_noise(samples: int, kind: NoiseKind, *, sample_rate_hz: int, generator: np.random.Generator) -> Waveform:
-    """Gaussian `white`, `pink` (power 1/f) or `brown` (1/f²) noise, (samples,) float32; flat below 20 Hz."""
+    """Gaussian noise, (samples,) float32: `white`, `pink` (power 1/f), `brown` (1/f²), both flat below 20 Hz, or
+    `speech`, with the long-term average spectrum of speech.
+    """
     if kind == "white" or samples < 2:
         return generator.standard_normal(samples, dtype=np.float32)
     from scipy import fft
 
     length = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(generator.standard_normal(length, dtype=np.float32))
-    hz = np.maximum(np.arange(len(spectrum), dtype=np.float32) * np.float32(sample_rate_hz / length), _LOWEST_HZ)
-    spectrum *= 1 / np.sqrt(hz) if kind == "pink" else 1 / hz
+    hz = np.arange(len(spectrum), dtype=np.float32) * np.float32(sample_rate_hz / length)
+    if kind == "speech":
+        spectrum *= _speech_shape(hz)
+    else:
+        hz = np.maximum(hz, _LOWEST_HZ)
+        spectrum *= 1 / np.sqrt(hz) if kind == "pink" else 1 / hz
     coloured: Waveform = fft.irfft(spectrum, n=length)[:samples].astype(np.float32, copy=False)
     return coloured
+
+
+def _speech_shape(hz: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Amplitude of the average spectrum of speech at frequencies; nothing below the lowest band of the table."""
+    centres = np.asarray(SPEECH_BANDS_HZ, dtype=np.float64)
+    widths = centres * (2 ** (1 / 6) - 2 ** (-1 / 6))
+    amplitudes = np.sqrt(10 ** (np.asarray(SPEECH_BANDS_DB) / 10) / widths)
+    shape: npt.NDArray[np.float32] = np.interp(hz, centres, amplitudes / amplitudes.max(), left=0.0).astype(np.float32)
+    return shape
 
 
 class _NoiseFiles:

@@ -68,6 +68,8 @@ class SoundfileReader:
             codec=codec or ("flac" if is_flac else _SUBTYPE_CODECS.get(file.subtype, file.subtype.lower())),
             frames=file.frames,
         )
+        if codec == "opus":
+            file.seek(0)  # libsndfile leaves out the encoder's delay (pre-skip) only after a seek
         try:
             check_stream(source.name, file.samplerate, file.channels, limits)
         except AudioDecodeError:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harken.data.augment import AugmentedSet, Treatment, augment_utterances, random_treatments
     from harken.data.batch import Batch
     from harken.data.cache import ArrayCache
     from harken.data.compose import ComposeConfig, compose_utterances
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from harken.data.version import DatasetVersion, VersionCheck, read_version, verify_version, version_dataset
 
 _HOMES = {
+    "augment": ("AugmentedSet", "Treatment", "augment_utterances", "random_treatments"),
     "manifest": ("ManifestError", "Problem", "check_manifest", "iterate_manifest", "read_manifest", "write_manifest"),
     "importers": ("ImportResult", "Rejection", "import_corpus"),
     "compose": ("ComposeConfig", "compose_utterances"),
@@ -54,6 +56,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "ArrayCache",
     "AudioStats",
+    "AugmentedSet",
     "Batch",
     "BatchLoader",
     "BucketPlan",
@@ -69,9 +72,11 @@ __all__ = [
     "SelectConfig",
     "Selection",
     "Split",
+    "Treatment",
     "ValidationConfig",
     "ValidationReport",
     "VersionCheck",
+    "augment_utterances",
     "check_manifest",
     "compose_utterances",
     "connected_digits",
@@ -81,6 +86,7 @@ __all__ = [
     "listen_and_summarize",
     "plan_buckets",
     "quality_rows",
+    "random_treatments",
     "read_manifest",
     "read_version",
     "sample_files",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from harken.audio.augment import AugmentConfig, augment_features, augment_waveform
+from harken.audio.augment import AugmentConfig, augment_features, augment_waveform, check_augmentation
 from harken.audio.decode import decode_audio
 from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import InputError, Tokenizer, Utterance, Waveform, derive_seed
@@ -100,6 +100,8 @@ class Assembler:
                 "model.initial and model.settings are both given.",
                 hint="A model that is trained further keeps its own settings; remove model.settings.",
             )
+        if recipe.augmentation is not None:
+            check_augmentation(recipe.augmentation)
         self._loaded = load_model(initial) if initial is not None else None
         self.features = self._loaded.features if self._loaded else recipe.features
         self.extractor = FeatureExtractor(self.features)
@@ -258,7 +260,7 @@ class Assembler:
 
 def changes_waveform(config: AugmentConfig | None) -> bool:
     """Whether an augmentation touches samples, so that features have to be computed anew in every epoch."""
-    return config is not None and any((config.speed, config.pitch, config.noise))
+    return config is not None and bool(config.waveform_blocks)
 
 
 def fastest_speed(config: AugmentConfig | None) -> float:

@@ -1,0 +1,19 @@
+"""What a microphone driven too hard does to speech."""
+
+import numpy as np
+
+from harken.audio.level import active_samples
+from harken.core import Waveform
+
+
+def clip_waveform(waveform: Waveform, share: float, *, sample_rate_hz: int) -> Waveform:
+    """(samples,) float32 cut off at the amplitude that `share` (0 to 1) of the samples of active speech exceed.
+
+    What is not cut off keeps its value, so the active level falls by what was above. Silence stays as it is.
+    """
+    active = active_samples(waveform, sample_rate_hz=sample_rate_hz)
+    if not active.any():
+        return waveform
+    limit = np.float32(np.quantile(np.abs(waveform[active]), 1 - share))
+    clipped: Waveform = np.clip(waveform, -limit, limit)
+    return clipped
