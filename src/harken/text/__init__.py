@@ -3,6 +3,7 @@
 from harken.text.languages import LanguageIdentifier, LanguageIdentifierConfig, TextLanguage
 from harken.text.normalize import Profile, find_profile, normalize, profile_identity, profile_names
 from harken.text.segmentation import split_units
+from harken.text.tidy import tidy_transcript
 from harken.text.tokenize import (
     BpeTokenizer,
     CharTokenizer,
@@ -29,5 +30,6 @@ __all__ = [
     "profile_identity",
     "profile_names",
     "split_units",
+    "tidy_transcript",
     "train_tokenizer",
 ]
