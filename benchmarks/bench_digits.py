@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.harness import ROOT
 from harken.cli.demo import DEMO_RECIPE, PASSES, VALIDATION_TAKES
-from harken.cli.scoring import evaluate_model
+from harken.cli.scoring import Scoring, evaluate_model
 from harken.core import InputError, Utterance, apply_overrides, load_yaml, parse_settings
 from harken.data.compose import ComposeConfig, compose_utterances
 from harken.data.importers import import_corpus
@@ -75,7 +75,7 @@ def run_one(recipe: Path, left_out: str | None, folder: Path, overrides: Sequenc
     data = [f"data.{name}={paths[name]}" for name in ("train", "validation", "test")]
     settings = parse_settings(Recipe, apply_overrides(load_yaml(recipe), [*data, *overrides]), source=str(recipe))
     outcome = train(with_absolute_paths(settings, folder), folder / "run")
-    report = evaluate_model(outcome.model_folder, paths["test"]).summary
+    report = evaluate_model(outcome.model_folder, Scoring(manifest=paths["test"])).summary
     return {
         "wer": report["wer"]["value"],
         "low": report["wer"]["low"],

@@ -15,8 +15,8 @@ from rapidfuzz.distance import Levenshtein
 from texterrors import align_texts as texterrors_align
 
 from benchmarks.harness import interleaved, peak_memory
-from harken.evaluation.metrics import score_systems
-from harken.evaluation.significance import PairedDifference, paired_bootstrap
+from harken.evaluation.scoring.metrics import score_systems
+from harken.evaluation.statistics.paired_tests import PairedDifference, paired_bootstrap
 
 NAME = "scoring"
 THREADS = 1

@@ -11,9 +11,11 @@ import pytest
 COMMANDS = [
     ["demo"],
     ["data"],
-    *(["data", name] for name in ("import", "validate", "stats", "split", "compose", "version", "verify")),
+    *(["data", name] for name in ("import", "validate", "stats", "split", "compose", "version", "verify", "augment")),
     ["train"],
     ["evaluate"],
+    ["score"],
+    ["compare"],
     ["transcribe"],
     ["models"],
     ["models", "show"],

@@ -1,4 +1,4 @@
-"""`harken transcribe`, `evaluate` and `models show`: one bad file stops nothing, stdout holds results only."""
+"""`harken transcribe` and `models show`: one bad file stops nothing, stdout holds results only."""
 
 import json
 import shutil
@@ -105,41 +105,6 @@ def test_folders_that_hold_no_model(harken: Harken, corpus: Path, model: Path, t
     damaged = harken("transcribe", corpus / "00.wav", "-m", tmp_path / "damaged")
     assert (damaged.code, damaged.out) == (2, "")
     assert "model.safetensors is not readable as safetensors" in damaged.err
-
-
-# evaluate
-
-
-def test_evaluate_writes_the_report_it_prints(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
-    answer = harken("evaluate", model, corpus / "train.jsonl", "--out", tmp_path / "report", "--json")
-    assert answer.code == 0
-    written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
-    assert answer.json == written
-    assert (written["words"], written["utterances"]) == (12, 12)
-    assert written["wer"]["low"] <= written["wer"]["value"] <= written["wer"]["high"]
-    assert len((tmp_path / "report" / "utterances.jsonl").read_text(encoding="utf-8").splitlines()) == 12
-    text = harken("evaluate", model, corpus / "train.jsonl").out
-    assert f"{100 * written['wer']['value']:.2f}" in text
-
-
-def test_evaluate_refusals(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
-    (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
-    for name, message in (
-        ("absent.jsonl", "does not exist"),
-        ("empty.jsonl", "holds no utterances"),
-        ("broken.jsonl", "line 1: not JSON"),
-    ):
-        answer = harken("evaluate", model, tmp_path / name, "--out", tmp_path / "report")
-        assert (answer.code, answer.out) == (2, "")
-        assert name in answer.err
-        assert message in answer.err
-    absent = harken("evaluate", tmp_path / "nowhere", corpus / "train.jsonl")
-    assert (absent.code, absent.out) == (3, "")
-    odd = harken("evaluate", model, corpus / "train.jsonl", "--normalizer", "odd")
-    assert (odd.code, odd.out) == (2, "")
-    assert "'odd'" in odd.err
-    assert not (tmp_path / "report").exists()
 
 
 # models

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from harken.core import Utterance
-from harken.evaluation.display import compare_with_baseline, format_report, sample_predictions
-from harken.evaluation.report import EvaluationReport, Timing, build_report
+from harken.evaluation.comparison.baseline import with_baseline
+from harken.evaluation.display import format_report, sample_predictions
+from harken.evaluation.errors import Keyword
+from harken.evaluation.report import Background, EvaluationReport, ReportConfig, Timing, build_report
 
 TIMING = Timing(audio_s=8.0, processing_s=0.4, batch_size=4, latencies_s={"u1": 0.01, "u2": 0.03})
 UTTERANCES = [
@@ -22,11 +24,11 @@ def report_of(texts: dict[str, str], **more: Any) -> EvaluationReport:
 
 def test_figures_of_a_report() -> None:
     lines = format_report(report_of({"u1": "one too three four", "u2": "four"})).splitlines()
-    assert lines[0].split() == ["WER", "%", "interval", "CER", "%", "sub", "del", "ins", "words", "RTF"]
+    assert lines[0].split() == ["WER", "%", "interval", "more", "CER", "%", "sub", "del", "ins", "words", "RTF"]
     # 3 of 5 words; anna has 2 errors in 3 words, ben 1 in 2
-    assert lines[1].split() == ["this", "model", "60.00", "50.00", "to", "66.67", "50.00", "1", "1", "1", "5", "0.050"]
+    assert lines[1].split() == ["clean", "60.00", "50.00", "to", "66.67", "50.00", "1", "1", "1", "5", "0.050"]
     text = "\n".join(lines)
-    assert "2 utterances, normaliser basic 1, alignment sclite, 95 % interval over 2 speakers" in text
+    assert "2 utterances, normaliser basic 1, alignment sclite, units mixed, 95 % interval over 2 speakers" in text
     assert "latency 20.0 ms (p95 29.0 ms)" in text
     assert "  substituted two > too (1)" in text
     assert "  deleted     five (1)" in text
@@ -39,30 +41,38 @@ def test_rejections_are_named() -> None:
     assert "Utterances that could not be recognised, counted as deletions: 1\n  u2: /u2.wav does not exist." in text
 
 
-def test_the_untouched_base_is_the_first_row() -> None:
+def test_the_verdict_against_a_baseline() -> None:
     right, wrong = report_of(RIGHT), report_of({"u1": "one two three", "u2": "four nine"})
-    lines = format_report(wrong, baseline=right).splitlines()
-    assert lines[1].split()[:4] == ["untouched", "base", "model", "0.00"]
-    assert lines[2].split()[:3] == ["this", "model", "20.00"]
-    assert "WORSE than the untouched base model by 20.00 points of WER" in "\n".join(lines)
-    better = format_report(right, baseline=wrong)
-    assert "Better than the untouched base model by 20.00 points of WER (100 % fewer errors)" in better
+    worse = format_report(with_baseline(wrong, right))
+    assert "WORSE than untouched base model by 20.00 points of WER; this may be chance (p 1.000, sign-flip" in worse
+    better = format_report(with_baseline(right, wrong, name="whisper-small"))
+    assert "Better than whisper-small by 20.00 points of WER (100 % fewer errors); this may be chance" in better
     assert "WORSE" not in better
-    assert "No difference from the untouched base model." in format_report(wrong, baseline=wrong)
+    assert "No difference from untouched base model." in format_report(with_baseline(wrong, wrong))
 
 
-def test_other_words_are_not_compared() -> None:
-    first = report_of(RIGHT).summary
-    other = build_report(UTTERANCES[:1], {"u1": "one"}).summary
-    assert compare_with_baseline(first, other) == (
-        "Not comparable with the untouched base model: utterances 2 against 1."
+def test_findings_have_a_sentence_each() -> None:
+    background = Background(keywords=[Keyword(text="two three"), Keyword(text="five")])
+    text = format_report(
+        build_report(
+            UTTERANCES,
+            {"u1": "one two three", "u2": "four " + "nine " * 8},
+            timing=Timing(audio_s=4.0, processing_s=0.4, batch_size=1, latencies_s={"u1": 0.1, "u2": 0.3}),
+            config=ReportConfig(latency_budget_ms=200),
+            background=background,
+        )
     )
+    assert "Worst of 2 speakers: ben 400.00 %, anna 0.00 %; the median is 200.00 %." in text
+    assert "Possible hallucinations: 1 insertion runs, 1 repetitions." in text
+    assert "Keywords: recall 50.00 %, precision 100.00 % (1 of 2, 0 false alarms)." in text
+    # u1 is in time and right; u2 is late, so its two words count as deleted
+    assert "Within 200 ms: 50.00 % of the answers, WER 0.00 % on those, 40.00 % with late answers as deletions." in text
 
 
 def test_no_rate_is_said_with_the_reason() -> None:
     silent = build_report([Utterance(id="s", audio="/s.wav", duration_s=1.0, text="")], {"s": "boo"})
     text = format_report(silent)
-    assert text.splitlines()[1].split()[2] == "none"
+    assert text.splitlines()[1].split()[1] == "none"
     assert "have no words after normalisation." in text
     assert "1 utterance, normaliser" in text
 

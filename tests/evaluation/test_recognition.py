@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from harken.core import InputError, RunFailed, Transcript, Utterance, Waveform
-from harken.evaluation.recognition import RecognitionConfig, evaluate_recognizer, recognize_all
+from harken.evaluation.evaluate import evaluate_recognizer
+from harken.evaluation.recognition import RecognitionConfig, recognize_all
 
 RATE_HZ = 100
 
@@ -140,7 +141,7 @@ def test_a_recognizer_that_loses_a_result_is_found_out() -> None:
 
 def test_nothing_recognised_is_a_failed_run_and_no_utterances_an_input_error() -> None:
     clock = Clock()
-    with pytest.raises(RunFailed, match=r"None of the 1 utterances .* u0: InputError: .* again\. Check the audio"):
+    with pytest.raises(RunFailed, match=r"None of the 1 utterances .* The first, u0: InputError: .* again\."):
         recognize_all(Speller(clock), utterances([1]), load_all_but(0), clock=clock)
     with pytest.raises(InputError, match="The test set has no utterances"):
         recognize_all(Speller(clock), [], load, clock=clock)

@@ -64,7 +64,7 @@ def demo(
     typer.echo(f"Done in {time.monotonic() - started_s:.0f} s ({time.process_time() - started_cpu_s:.0f} s of CPU).")
     typer.echo(f"   run folder   {run}")
     typer.echo(f"   picture      {run / 'training.png'}")
-    typer.echo(f"   report       {out / 'report' / 'report.json'}")
+    typer.echo(f"   report       {out / 'report' / 'report.html'}")
     typer.echo(f"Next: harken transcribe YOUR.wav --model {run / 'model'}")
 
 
@@ -221,14 +221,14 @@ def _train(recipe: "Recipe", out: Path) -> Path:
 
 
 def _evaluate(prepared: DemoData, run: Path, out: Path) -> None:
-    from harken.cli.scoring import evaluate_model
+    from harken.cli.scoring import Scoring, evaluate_model
     from harken.evaluation.display import format_report
 
-    report = evaluate_model(run / "model", prepared.sets["test"], out=out / "report")
+    report = evaluate_model(run / "model", Scoring(manifest=prepared.sets["test"]), out=out / "report")
     for line in format_report(report).splitlines():
         typer.echo(f"   {line}")
     if "unseen" in prepared.sets:
-        unseen = evaluate_model(run / "model", prepared.sets["unseen"], out=out / "report-unseen")
+        unseen = evaluate_model(run / "model", Scoring(manifest=prepared.sets["unseen"]), out=out / "report-unseen")
         typer.echo(f"   on voices that were not trained on: WER {100 * unseen.summary['wer']['value']:.2f} %")
 
 

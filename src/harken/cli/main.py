@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harken.cli import data, demo, models, runs, speech, training
+from harken.cli import augment, compare, data, demo, evaluate, models, runs, speech, training
 from harken.cli.output import complain
 
 app = typer.Typer(
@@ -22,9 +22,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
+data.app.command("augment")(augment.augment)
 app.add_typer(data.app, name="data")
 app.command("train")(training.train)
-app.command("evaluate")(speech.evaluate)
+app.command("evaluate")(evaluate.evaluate)
+app.command("score")(evaluate.score)
+app.command("compare")(compare.compare)
 app.command("transcribe")(speech.transcribe)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -21,17 +20,6 @@ def note(message: str) -> None:
 def print_json(value: Any) -> None:
     """A result for machines."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns padded to their widest cell; the first is left-aligned, the others right."""
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = []
-    for row in cells:
-        first = row[0].ljust(widths[0])
-        lines.append("  ".join([first, *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]).rstrip())
-    return "\n".join(lines)
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

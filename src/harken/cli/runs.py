@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harken.cli.output import complain, note, print_json, table
+from harken.cli.output import complain, note, print_json
 
 app = typer.Typer(help="List and look at training runs.", no_args_is_help=True)
 FolderOption = Annotated[Path, typer.Option("--dir", help="Folder that holds the runs.")]
@@ -41,6 +41,8 @@ def list_runs(
 
 
 def _overview(records: list[dict[str, Any]]) -> str:
+    from harken.core.tables import text_table
+
     rows = []
     for record in records:
         result = record.get("result") or {}
@@ -48,7 +50,7 @@ def _overview(records: list[dict[str, Any]]) -> str:
         rows.append(
             (record["id"], record["status"], result.get("updates", ""), "" if wer is None else f"{100 * wer:.2f} %")
         )
-    return table(("run", "status", "updates", "best WER"), rows)
+    return text_table([("run", "status", "updates", "best WER"), *rows])
 
 
 @app.command("show")
@@ -57,6 +59,7 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print record, metrics and events as JSON.")] = False,
 ) -> None:
     """Show a run: how it stands, its evaluations, and what happened in it."""
+    from harken.core.tables import text_table
     from harken.tracking.run import read_events, read_metrics, read_record
 
     record, metrics, events = read_record(run), read_metrics(run), read_events(run)
@@ -75,7 +78,7 @@ def show(
         for line in metrics
         if line.get("val_wer") is not None
     ]
-    typer.echo(table(("update", "epoch", "WER", "CER", "loss"), rows))
+    typer.echo(text_table([("update", "epoch", "WER", "CER", "loss"), *rows]))
     shown = [event for event in events if event["event"] != "checkpoint"]
     for event in shown[-10:]:
         rest = {key: value for key, value in event.items() if key not in ("event", "step", "time")}

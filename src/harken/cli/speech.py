@@ -1,11 +1,11 @@
-"""`harken transcribe` and `harken evaluate`: using a model."""
+"""`harken transcribe`: using a model."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harken.cli.output import complain, counted, note, print_json
+from harken.cli.output import complain, counted, note
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -76,24 +76,3 @@ def _named(path: str, text: str, style: str) -> str:
 
         return json.dumps({"file": path, **json.loads(text)}, ensure_ascii=False) + "\n"
     return f"# {path}\n{text}\n"
-
-
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model folder.")],
-    manifest: Annotated[Path, typer.Argument(help="Test set, a manifest.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and utterances.jsonl.")] = None,
-    normalizer: Annotated[str | None, typer.Option(help="Text profile; by default the model's own.")] = None,
-    device: DeviceOption = "auto",
-    json_output: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Score a model on a test set: WER and CER with intervals, errors, speed."""
-    from harken.cli.scoring import evaluate_model
-    from harken.evaluation.display import format_report
-
-    report = evaluate_model(model, manifest, out=out, normalizer=normalizer, device=device)
-    if json_output:
-        print_json(report.summary)
-    else:
-        typer.echo(format_report(report))
-        if out is not None:
-            note(f"report: {out / 'report.json'}")

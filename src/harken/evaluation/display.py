@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harken.core.tables import text_table
 from harken.evaluation.report import EvaluationReport
 
-BASE_MODEL = "untouched base model"
-
-_COLUMNS = ("", "WER %", "interval", "CER %", "sub", "del", "ins", "words", "RTF")
+_COLUMNS = ("", "WER %", "interval", "more", "CER %", "sub", "del", "ins", "words", "RTF")
 
 
 def sample_predictions(rows: Sequence[Mapping[str, Any]], n: int = 5) -> list[Mapping[str, Any]]:
@@ -27,17 +26,16 @@ def sample_predictions(rows: Sequence[Mapping[str, Any]], n: int = 5) -> list[Ma
     return [ordered[round(place * (len(ordered) - 1) / (count - 1))] for place in range(count)]
 
 
-def format_report(
-    report: EvaluationReport, *, baseline: EvaluationReport | None = None, name: str = "this model", samples: int = 5
-) -> str:
-    """The report as text: figures (a baseline's first), verdict, frequent errors, rejections, sample predictions."""
+def format_report(report: EvaluationReport, *, samples: int = 5) -> str:
+    """The report as text: a row per condition, verdict against the baseline, what goes wrong, sample predictions."""
     summary = report.summary
-    rows = [(name, summary)] if baseline is None else [(BASE_MODEL, baseline.summary), (name, summary)]
-    parts = [_table([_COLUMNS, *(_figures(label, values) for label, values in rows)])]
-    if baseline is not None:
-        parts.append(compare_with_baseline(summary, baseline.summary))
+    rows = [(name, figures) for name, figures in summary["conditions"].items()]
+    parts = [text_table([_COLUMNS, *(_figures(name, figures) for name, figures in rows)])]
+    if summary["baseline"] is not None:
+        parts.append(baseline_verdict(summary))
     parts.append(_conditions_line(summary))
-    parts.extend(note for note in (summary["wer"]["note"], _empty_note(summary)) if note)
+    notes = (summary["wer"]["note"], _empty_note(summary), *_findings(summary))
+    parts.extend(note for note in notes if note)
     if summary["errors"]:
         parts.append("Most frequent errors:\n" + "\n".join(_error_lines(summary["errors"])))
     if summary["rejected"]:
@@ -49,59 +47,83 @@ def format_report(
     return text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be printed
 
 
-def compare_with_baseline(summary: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """One sentence: better, worse or equal, by how much, and whether the two can be compared at all."""
-    for key in ("utterances", "words", "normalizer", "alignment"):
-        if summary[key] != baseline[key]:
-            return (
-                f"Not comparable with the {BASE_MODEL}: {key} {_plain(summary[key])} against {_plain(baseline[key])}."
-            )
-    ours, theirs = summary["wer"], baseline["wer"]
-    if ours["value"] is None or theirs["value"] is None:
-        return f"Not comparable with the {BASE_MODEL}: there is no word error rate."
-    points = 100 * (ours["value"] - theirs["value"])
-    if points == 0:
-        return f"No difference from the {BASE_MODEL}."
-    if points > 0:
-        verdict = f"WORSE than the {BASE_MODEL} by {points:.2f} points of WER"
+def baseline_verdict(summary: Mapping[str, Any]) -> str:
+    """One sentence: better, worse or equal to the baseline, by how much, and whether that may be chance."""
+    baseline = summary["baseline"]
+    difference = baseline["difference"]["value"]
+    if difference is None:
+        return f"Not comparable with {baseline['name']}: there is no word error rate."
+    if difference == 0:
+        return f"No difference from {baseline['name']}."
+    points = 100 * abs(difference)
+    if baseline["worse"]:
+        verdict = f"WORSE than {baseline['name']} by {points:.2f} points of WER"
     else:
-        verdict = f"Better than the {BASE_MODEL} by {-points:.2f} points of WER"
-        verdict += f" ({-points / theirs['value']:.0f} % fewer errors)"
-    if _overlap(ours, theirs):
-        verdict += "; the intervals overlap, so this may be chance"
-    return verdict + "."
+        verdict = f"Better than {baseline['name']} by {points:.2f} points of WER"
+        verdict += f" ({points / baseline['wer']:.0f} % fewer errors)"
+    p_value = baseline["difference"]["p_value"]
+    chance = "" if baseline["certain"] else "; this may be chance"
+    return f"{verdict}{chance} (p {_p_value(p_value)}, sign-flip by {baseline['difference']['unit']})."
 
 
-def _overlap(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    if ours["low"] is None or theirs["low"] is None:
-        return False
-    return bool(ours["low"] <= theirs["high"] and theirs["low"] <= ours["high"])
+def _p_value(value: float | None) -> str:
+    return "unknown" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _figures(label: str, summary: Mapping[str, Any]) -> tuple[str, ...]:
-    wer = summary["wer"]
+def _figures(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
+    wer, difference = figures["wer"], figures["difference"]
     interval = "none" if wer["low"] is None else f"{100 * wer['low']:.2f} to {100 * wer['high']:.2f}"
+    more = "" if difference is None or difference["value"] is None else f"{100 * difference['value']:+.2f}"
     return (
-        label,
+        name,
         _percent(wer["value"]),
         interval,
-        _percent(summary["cer"]["value"]),
-        *(f"{summary[key]:,}" for key in ("substitutions", "deletions", "insertions", "words")),
-        "-" if summary["rtf"] is None else f"{summary['rtf']:.3f}",
+        more,
+        _percent(figures["cer"]["value"]),
+        *(f"{figures[key]:,}" for key in ("substitutions", "deletions", "insertions", "words")),
+        "-" if figures["rtf"] is None else f"{figures['rtf']:.3f}",
     )
+
+
+def _findings(summary: Mapping[str, Any]) -> list[str]:
+    """What is worth a sentence: speakers far apart, hallucinations, keywords, switches of language, late answers."""
+    found = []
+    spread = summary["speaker_distribution"]
+    if spread is not None and spread["speakers"] > 1:
+        worst = ", ".join(f"{row['speaker']} {_percent(row['wer'])} %" for row in spread["worst"][:3])
+        found.append(
+            f"Worst of {spread['speakers']:,} speakers: {worst}; the median is {_percent(spread['median'])} %."
+        )
+    invented = summary["hallucinations"]
+    kinds = {"insertion runs": "insertion_runs", "repetitions": "repetitions", "words on silence": "on_empty"}
+    counts = [f"{invented[key]:,} {name}" for name, key in kinds.items() if invented[key]]
+    if counts:
+        found.append(f"Possible hallucinations: {', '.join(counts)}.")
+    keywords = summary["keywords"]
+    if keywords is not None:
+        found.append(
+            f"Keywords: recall {_percent(keywords['recall'])} %, precision {_percent(keywords['precision'])} % "
+            f"({keywords['hits']:,} of {keywords['count']:,}, {keywords['false_alarms']:,} false alarms)."
+        )
+    mixed = summary["code_switching"]
+    if mixed is not None:
+        found.append(
+            f"Code-switching: switch-point F1 {_percent(mixed['switch_points']['0']['f1'])} % "
+            f"({_percent(mixed['switch_points']['1']['f1'])} % within a word), "
+            f"language accuracy {_percent(mixed['language_accuracy'])} %."
+        )
+    budget = summary["latency_budget"]
+    if budget is not None:
+        found.append(
+            f"Within {budget['budget_ms']:g} ms: {_percent(budget['coverage'])} % of the answers, WER "
+            f"{_percent(budget['wer_within'])} % on those, {_percent(budget['wer_late_as_deleted'])} % "
+            f"with late answers as deletions."
+        )
+    return found
 
 
 def _percent(rate: float | None) -> str:
     return "none" if rate is None else f"{100 * rate:.2f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for label, *cells in rows:
-        rest = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append("  ".join([label.ljust(widths[0]), *rest]).rstrip())
-    return "\n".join(lines)
 
 
 def _conditions_line(summary: Mapping[str, Any]) -> str:
@@ -109,7 +131,7 @@ def _conditions_line(summary: Mapping[str, Any]) -> str:
     words = [
         f"{summary['utterances']:,} utterance{'' if summary['utterances'] == 1 else 's'}",
         f"normaliser {summary['normalizer']['name']} {summary['normalizer']['version']}",
-        f"alignment {summary['alignment']}",
+        f"alignment {summary['alignment']}, units {summary['units']}",
     ]
     if wer["method"] == "bootstrap":
         words.append(f"{100 * wer['confidence']:g} % interval over {wer['units']:,} {wer['unit']}s")
@@ -150,7 +172,3 @@ def _sample_lines(row: Mapping[str, Any]) -> str:
     rate = "no words" if row["wer"] is None else f"{100 * row['wer']:.0f} % WER"
     said, recognised = (row[side] or "(nothing)" for side in ("reference", "hypothesis"))
     return f"  {row['id']} ({rate})\n    said        {said}\n    recognised  {recognised}"
-
-
-def _plain(value: Any) -> str:
-    return " ".join(map(str, value.values())) if isinstance(value, Mapping) else str(value)

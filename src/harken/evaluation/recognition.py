@@ -1,4 +1,4 @@
-"""Evaluate a recognizer on a test set: recognise everything, time it, score it."""
+"""Recognise a test set, and time it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harken.core import InputError, Recognizer, RunFailed, Strict, Transcript, Utterance, Waveform
-from harken.evaluation.report import EvaluationReport, ReportConfig, Timing, build_report, references_of
+from harken.evaluation.report import Timing
 
 LoadAudio = Callable[[Utterance], Waveform]
 
@@ -42,40 +42,6 @@ class Recognition:
     timing: Timing
 
 
-def evaluate_recognizer(
-    recognizer: Recognizer,
-    utterances: Sequence[Utterance],
-    load_audio: LoadAudio,
-    *,
-    recognition: RecognitionConfig | None = None,
-    report: ReportConfig | None = None,
-    condition: str = "clean",
-    threads: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    progress: Callable[[int, int], None] | None = None,
-) -> EvaluationReport:
-    """Recognise `utterances` and report on the result.
-
-    `load_audio` gives an utterance's waveform, (samples,) float32 in [-1, 1] at `recognizer.sample_rate_hz`; reading
-    is not timed. `threads` is stated in the report. `progress` is called with how many are done and how many there
-    are. An utterance that cannot be read or recognised is listed with its cause and scores as recognised empty.
-
-    Raises InputError for an empty set or one without reference texts, RunFailed when nothing can be recognised.
-    """
-    references_of(utterances)  # a set that cannot be scored is refused before any work
-    result = recognize_all(
-        recognizer, utterances, load_audio, config=recognition, threads=threads, clock=clock, progress=progress
-    )
-    return build_report(
-        utterances,
-        result.hypotheses,
-        timing=result.timing,
-        rejected=result.rejected,
-        condition=condition,
-        config=report,
-    )
-
-
 def recognize_all(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
@@ -86,7 +52,14 @@ def recognize_all(
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recognition:
-    """Recognise every utterance once, longest first; see `evaluate_recognizer`."""
+    """Recognise every utterance once, longest first.
+
+    `load_audio` gives an utterance's waveform, (samples,) float32 in [-1, 1] at `recognizer.sample_rate_hz`; reading
+    is not timed. `threads` is what the recognizer runs with. `progress` is called with how many are done and how many
+    there are. What cannot be read or recognised is in `rejected` with its cause.
+
+    Raises InputError for an empty set, RunFailed when nothing can be recognised.
+    """
     if not utterances:
         raise InputError("The test set has no utterances.", hint="Check the manifest.")
     run = _Run(recognizer, load_audio, config or RecognitionConfig(), clock)
@@ -100,10 +73,7 @@ def recognize_all(
             progress(done, len(utterances))
     if not run.hypotheses:
         id_, cause = next(iter(run.rejected.items()))
-        raise RunFailed(
-            f"None of the {len(utterances)} utterances could be recognised; {id_}: {cause.rstrip('.')}.",
-            hint="Check the audio and the model.",
-        )
+        raise RunFailed(f"None of the {len(utterances)} utterances could be recognised. The first, {id_}: {cause}")
     if run.config.batch_size > 1:
         run.measure_latencies([u for batch in batches for u in batch])
     timing = Timing(
@@ -111,6 +81,7 @@ def recognize_all(
         processing_s=run.processing_s,
         batch_size=run.config.batch_size,
         threads=threads,
+        warm_up=run.config.warm_up,
         latencies_s=run.latencies_s,
     )
     return Recognition(hypotheses=run.hypotheses, rejected=run.rejected, timing=timing)

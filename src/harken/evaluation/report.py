@@ -1,52 +1,64 @@
-"""The evaluation report: `report.json` with the figures, `utterances.jsonl` with every utterance beside it.
+"""The evaluation report: everything that is known about one recognizer on one test set.
 
-Rates are fractions. A report is comparable with another one of the same utterances, normaliser and alignment only, so
-it states all of them, together with the unit, the samples and the seed of its intervals.
+Rates are fractions. A report is comparable with another one of the same utterances, normaliser, alignment and units
+only, so it states all of them, together with the unit, the samples and the seed of its intervals.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harken.core import InputError, MissingPart, Strict, Utterance
-from harken.core.files import replacing
-from harken.evaluation.confusions import frequent_errors
-from harken.evaluation.encode import EncodedTexts
-from harken.evaluation.lattice import COSTS
-from harken.evaluation.metrics import Counts, Score, score
-from harken.evaluation.statistics import Interval, bootstrap_interval, choose_units
+from harken.core import InputError, Strict, Utterance
+from harken.evaluation.code_switching.scoring import code_switching_summary
+from harken.evaluation.errors import ErrorAnalysis, ErrorAnalysisConfig, Keyword, analyze_errors
+from harken.evaluation.latency import latency_constrained
+from harken.evaluation.scoring.alignment import CorpusAlignment
+from harken.evaluation.scoring.encode import EncodedTexts
+from harken.evaluation.scoring.lattice import COSTS
+from harken.evaluation.scoring.metrics import Counts, Score, score
+from harken.evaluation.statistics.intervals import Interval, bootstrap_interval, choose_units
 from harken.text import profile_names
+from harken.text.segmentation import UNITS, Units
 
-REPORT_FILE = "report.json"
+if TYPE_CHECKING:
+    from harken.text.languages import LanguageIdentifier
+
 UTTERANCE_FILE = "utterances.jsonl"
+PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig(Strict):
-    """How a report is made: normalisation profile, alignment, bootstrap, and how many frequent errors of each kind."""
+    """How a report is made.
+
+    Normalisation profile, alignment and what counts as a unit; samples, confidence and seed of the intervals; what the
+    error analysis looks for; and the time within which an output has to arrive for the latency-constrained rates.
+    """
 
     normalizer: str = "basic"
     alignment: str = "sclite"
+    units: Units = "mixed"
     samples: int = 1000
     confidence: float = 0.95
     seed: int = 42
-    frequent_errors: int = 20
+    latency_budget_ms: float | None = None
+    errors: ErrorAnalysisConfig = field(default_factory=ErrorAnalysisConfig)
 
     def __post_init__(self) -> None:
         if self.normalizer not in profile_names():
             raise ValueError(f"normalizer is {self.normalizer!r}; use one of: {', '.join(profile_names())}")
         if self.alignment not in COSTS:
             raise ValueError(f"alignment is {self.alignment!r}; use one of: {', '.join(COSTS)}")
+        if self.units not in UNITS:
+            raise ValueError(f"units is {self.units!r}; use one of: {', '.join(UNITS)}")
         if self.samples < 1:
             raise ValueError(f"samples is {self.samples}; use 1 or more")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence is {self.confidence}; use a share between 0 and 1, such as 0.95")
-        if self.frequent_errors < 0:
-            raise ValueError(f"frequent_errors is {self.frequent_errors}; use 0 or more")
+        if self.latency_budget_ms is not None and not self.latency_budget_ms > 0:
+            raise ValueError(f"latency_budget_ms is {self.latency_budget_ms}; use milliseconds above 0, such as 200")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +66,15 @@ class Timing:
     """How long recognition took.
 
     `processing_s` is for `audio_s` seconds of audio in batches of up to `batch_size`, reading the audio not included.
-    `latencies_s` holds the time of utterances recognised alone, by id. `threads` is what the recognizer ran with.
+    `latencies_s` holds the time of utterances recognised alone, by id. `threads` is what the recognizer ran with,
+    `warm_up` how many untimed calls came first.
     """
 
     audio_s: float
     processing_s: float
     batch_size: int
     threads: int | None = None
+    warm_up: int = 0
     latencies_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -74,11 +88,33 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What is known besides the texts. Everything may be absent.
+
+    `snr_db` is the signal-to-noise ratio measured per utterance id; `training_words` counts the words the model was
+    trained on, normalised as the report is; `keywords` are those to look for; `identifier` tells the language of a word
+    where the manifest does not; `model` and `test_set` say in plain values what was evaluated on what.
+    """
+
+    snr_db: Mapping[str, float | None] = field(default_factory=dict)
+    training_words: Mapping[str, int] | None = None
+    keywords: Sequence[Keyword] | None = None
+    identifier: "LanguageIdentifier | None" = None
+    model: Mapping[str, Any] | None = None
+    test_set: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport:
-    """`summary` is the content of `report.json`, `rows` the lines of `utterances.jsonl`."""
+    """`summary` is the content of `report.json`, `rows` the lines of `utterances.jsonl`.
+
+    `conditions` holds a report of its own for every further condition; the summary and the rows here are those of the
+    first, normally "clean".
+    """
 
     summary: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
+    conditions: Mapping[str, "EvaluationReport"] = field(default_factory=dict)
 
 
 def build_report(
@@ -89,6 +125,7 @@ def build_report(
     rejected: Mapping[str, str] | None = None,
     condition: str = "clean",
     config: ReportConfig | None = None,
+    background: Background | None = None,
 ) -> EvaluationReport:
     """Score what was recognised and put everything about it into a report.
 
@@ -98,8 +135,7 @@ def build_report(
     Raises InputError for an utterance without a reference text, an id that occurs twice, an utterance that is neither
     recognised nor rejected, and a hypothesis that belongs to no utterance.
     """
-    config = config or ReportConfig()
-    rejected = rejected or {}
+    config, background, rejected = config or ReportConfig(), background or Background(), rejected or {}
     both = [id_ for id_ in rejected if id_ in hypotheses]
     if both:
         raise InputError(f"{both[0]!r} is rejected and has a hypothesis; it can only be one of them.")
@@ -108,40 +144,38 @@ def build_report(
         {**hypotheses, **dict.fromkeys(rejected, "")},
         normalizer=config.normalizer,
         alignment=config.alignment,
+        units=config.units,
+    )
+    analysis = analyze_errors(
+        result,
+        utterances,
+        config.errors,
+        snr_db=background.snr_db,
+        known_words=background.training_words,
+        keywords=background.keywords,
     )
     figures = _figures(result, utterances, timing, config)
+    slices = analysis.summary["slices"]
     summary = {
         **figures,
         "normalizer": dict(result.normalizer),
         "alignment": result.alignment,
-        "conditions": {condition: figures},
-        "speakers": _groups(result, [u.speaker for u in utterances]),
-        "languages": _groups(result, [u.language for u in utterances]),
-        "errors": frequent_errors(result.alignments, most=config.frequent_errors),
+        "units": result.units,
+        "model": background.model,
+        "test_set": background.test_set,
+        "conditions": {condition: {**figures, "condition": None, "difference": None}},
+        "speakers": slices.get("speaker", {}),
+        "languages": slices.get("language", {}),
+        **analysis.summary,
+        "code_switching": code_switching_summary(result, utterances, background.identifier),
+        "baseline": None,
+        "latency_budget": _latency_budget(result, utterances, timing, config),
         "rejected": [{"id": id_, "cause": cause} for id_, cause in rejected.items()],
         "timing": _timing_facts(timing),
         "utterance_file": UTTERANCE_FILE,
     }
-    return EvaluationReport(summary=summary, rows=_rows(result, utterances, hypotheses, timing, rejected))
-
-
-def write_report(report: EvaluationReport, folder: Path) -> Path:
-    """Write both files, each wholly or not at all; the path of `report.json`, which is written last."""
-    folder = Path(folder)
-    with replacing(folder / UTTERANCE_FILE) as file:
-        for row in report.rows:
-            file.write(_json_bytes(row))
-    with replacing(folder / REPORT_FILE) as file:
-        file.write(_json_bytes(report.summary, indent=2))
-    return folder / REPORT_FILE
-
-
-def read_report(folder: Path) -> EvaluationReport:
-    """The report in a folder. Raises MissingPart when a file is absent, InputError when one is damaged."""
-    summary = _load(Path(folder) / REPORT_FILE)
-    if len(summary) != 1 or "utterance_file" not in summary[0]:
-        raise InputError(f"{Path(folder) / REPORT_FILE} is not an evaluation report.")
-    return EvaluationReport(summary=summary[0], rows=_load(Path(folder) / summary[0]["utterance_file"], lines=True))
+    rows = _rows(result, utterances, hypotheses, timing, rejected, analysis, background)
+    return EvaluationReport(summary=summary, rows=rows)
 
 
 def references_of(utterances: Sequence[Utterance]) -> dict[str, str]:
@@ -178,6 +212,7 @@ def _figures(
 
     counts = result.counts
     wer = asdict(interval(counts.errors, counts.words))
+    latencies = list(timing.latencies_s.values()) if timing else []
     return {
         "wer": {"value": result.wer, **wer, "note": result.reason or wer["note"]},
         "cer": {"value": result.cer, **asdict(interval(counts.character_errors, counts.characters))},
@@ -193,8 +228,31 @@ def _figures(
         "empty_hypotheses": result.empty_hypotheses,
         "sentence_error_rate": result.sentence_error_rate,
         "rtf": timing.rtf if timing else None,
-        "latency_ms": {name: timing.latency_ms(p) if timing else None for name, p in (("p50", 50), ("p95", 95))},
+        "latency_ms": {
+            **{name: timing.latency_ms(percent) if timing else None for name, percent in PERCENTILES.items()},
+            "mean": 1000 * float(np.mean(latencies)) if latencies else None,
+        },
     }
+
+
+def _latency_budget(
+    result: Score, utterances: Sequence[Utterance], timing: Timing | None, config: ReportConfig
+) -> dict[str, Any] | None:
+    if config.latency_budget_ms is None or timing is None:
+        return None
+    unit, labels = choose_units(utterances)
+    silent = [u.id for u in utterances if u.id not in timing.latencies_s]
+    return latency_constrained(
+        result,
+        timing.latencies_s,
+        config.latency_budget_ms,
+        unanswered=silent if timing.batch_size == 1 else (),
+        units=labels,
+        unit=unit,
+        samples=config.samples,
+        confidence=config.confidence,
+        seed=config.seed,
+    ).as_json()
 
 
 def _timing_facts(timing: Timing | None) -> dict[str, Any] | None:
@@ -205,22 +263,8 @@ def _timing_facts(timing: Timing | None) -> dict[str, Any] | None:
         "processing_s": timing.processing_s,
         "batch_size": timing.batch_size,
         "threads": timing.threads,
+        "warm_up": timing.warm_up,
         "latency_utterances": len(timing.latencies_s),
-    }
-
-
-def _groups(result: Score, labels: Sequence[str | None]) -> dict[str, dict[str, Any]]:
-    """Pooled WER, words and utterances by label, labels sorted; utterances without one are in no group."""
-    names = sorted({label for label in labels if label is not None})
-    numbers = {name: number for number, name in enumerate(names)}
-    known = np.array([row for row, label in enumerate(labels) if label is not None], dtype=np.int64)
-    group = np.array([numbers[label] for label in labels if label is not None], dtype=np.int64)
-    sums = [np.zeros(len(names), dtype=np.int64) for _ in range(3)]
-    for total, counts in zip(sums, (result.counts.words, result.counts.errors, np.ones_like(labels, int)), strict=True):
-        np.add.at(total, group, counts[known])
-    return {
-        name: {"wer": errors / words if words else None, "words": words, "errors": errors, "utterances": utterances}
-        for name, words, errors, utterances in zip(names, *(total.tolist() for total in sums), strict=True)
     }
 
 
@@ -230,14 +274,17 @@ def _rows(
     hypotheses: Mapping[str, str],
     timing: Timing | None,
     rejected: Mapping[str, str],
+    analysis: ErrorAnalysis,
+    background: Background,
 ) -> list[dict[str, Any]]:
     latencies = timing.latencies_s if timing else {}
     rows = []
     for index, utterance in enumerate(utterances):
+        flags = list(analysis.flags[index])
         row: dict[str, Any] = {
             "id": utterance.id,
-            "reference": _text(result, result.alignments.references, index),
-            "hypothesis": _text(result, result.alignments.hypotheses, index),
+            "reference": _text(result.alignments, result.alignments.references, index),
+            "hypothesis": _text(result.alignments, result.alignments.hypotheses, index),
             "words": int(result.counts.words[index]),
             "substitutions": int(result.counts.substitutions[index]),
             "deletions": int(result.counts.deletions[index]),
@@ -249,7 +296,11 @@ def _rows(
             "duration_s": utterance.duration_s,
             "latency_s": latencies.get(utterance.id),
             "speaker": utterance.speaker,
+            "recording": utterance.recording,
             "language": utterance.language,
+            "tags": dict(utterance.tags),
+            "snr_db": background.snr_db.get(utterance.id),
+            "flags": [*flags, "rejected"] if utterance.id in rejected else flags,
         }
         for side, given in (("reference", utterance.text), ("hypothesis", hypotheses.get(utterance.id, ""))):
             if given != row[side]:
@@ -260,25 +311,6 @@ def _rows(
     return rows
 
 
-def _text(result: Score, texts: EncodedTexts, index: int) -> str:
+def _text(alignments: CorpusAlignment, texts: EncodedTexts, index: int) -> str:
     ids = texts.ids[texts.offsets[index] : texts.offsets[index + 1]]
-    return " ".join(result.alignments.words[id_] for id_ in ids.tolist())
-
-
-def _json_bytes(value: Any, indent: int | None = None) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
-    return text.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes \udXXX, which JSON reads back
-
-
-def _load(path: Path, *, lines: bool = False) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        # Not splitlines(): texts may hold U+2028 and other line separators of Unicode, which JSON leaves as they are.
-        values = [json.loads(line) for line in text.split("\n") if line] if lines else [json.loads(text)]
-    except FileNotFoundError as err:
-        raise MissingPart(f"{path} does not exist.", hint="Run an evaluation first.") from err
-    except (OSError, ValueError) as err:
-        raise InputError(f"{path} cannot be read: {err}.") from err
-    if not all(isinstance(value, dict) for value in values):
-        raise InputError(f"{path} does not hold JSON objects.")
-    return values
+    return " ".join(alignments.words[id_] for id_ in ids.tolist())

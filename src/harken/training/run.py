@@ -16,8 +16,9 @@ import torch
 from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
 from harken.core.files import fsync_folder, sha256_file, write_text
 from harken.data.manifest import read_manifest
-from harken.evaluation.recognition import evaluate_recognizer
-from harken.evaluation.report import ReportConfig, write_report
+from harken.evaluation.evaluate import evaluate_recognizer
+from harken.evaluation.publish import publish_report
+from harken.evaluation.report import Background, ReportConfig
 from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer, pick_device
 from harken.models.family import count_parameters
 from harken.models.folder import describe, save_model
@@ -326,10 +327,26 @@ class _Life:
         )
         utterances = [u for u in read_manifest(manifest) if u.text is not None]
         config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)
+        read = self.assembler.read_audio
+        model = {"name": self.run.id, "family": parts.family, "parameters": count_parameters(parts.model)}
         report = evaluate_recognizer(
-            recognizer, utterances, self.assembler.read_audio, report=config, threads=torch.get_num_threads()
+            recognizer,
+            utterances,
+            read,
+            report=config,
+            background=Background(
+                model=model, test_set={"manifest": str(manifest), "sha256": sha256_file(Path(manifest))}
+            ),
+            threads=torch.get_num_threads(),
         )
-        write_report(report, self.run.path / "report")
+        publish_report(
+            report,
+            self.run.path / "report",
+            utterances,
+            read,
+            sample_rate_hz=recognizer.sample_rate_hz,
+            title=f"{self.run.id} on {name}",
+        )
         return name, report.summary
 
     def _finish(self, parts: ModelParts, trainer: Trainer) -> None:

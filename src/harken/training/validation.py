@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harken.core import Features, Tokenizer, Utterance
-from harken.evaluation.metrics import score
+from harken.evaluation.scoring.metrics import score
 from harken.inference.torch_engine import decode_scores, pad_features
 from harken.models.family import CtcModel
 from harken.training.loss import ctc_losses

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harken.core import Utterance
-from harken.evaluation.metrics import Score, score
+from harken.evaluation.scoring.metrics import Score, score
 
 
 def _scored(

@@ -6,7 +6,7 @@ import pytest
 
 from harken.evaluation.errors import intervals
 from harken.evaluation.errors.intervals import group_intervals
-from harken.evaluation.statistics import bootstrap_interval
+from harken.evaluation.statistics.intervals import bootstrap_interval
 
 
 def test_two_and_three_units_match_every_possible_draw() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from harken.core import InputError, Utterance
 from harken.evaluation.errors.slices import SliceConfig, band_names, large_tags, slice_groups, speaker_distribution
-from harken.evaluation.metrics import score
+from harken.evaluation.scoring.metrics import score
 
 PAIRS = [("a b c d", "a b x d"), ("a b", "a b c"), ("a b c", ""), ("e f", "e f"), ("", "g")]
 

@@ -4,10 +4,10 @@ import numpy as np
 import panphon.distance
 import pytest
 
-from harken.evaluation.encode import EncodedTexts
 from harken.evaluation.errors import sounds
 from harken.evaluation.errors.pronunciation import feature_table
 from harken.evaluation.errors.sounds import align_sounds, sort_sounds, sound_costs
+from harken.evaluation.scoring.encode import EncodedTexts
 
 PHONEMES = ["a", "o", "i", "u", "p", "b", "t̪", "d", "s", "z", "ʃ", "t͡ʃ", "rʲ", "m", "n", "iː", "ʁ", "ʔ"]
 

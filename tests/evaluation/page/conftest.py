@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harken.core import Utterance, Word
-from harken.evaluation.baseline import with_baseline
+from harken.evaluation.comparison.baseline import with_baseline
 from harken.evaluation.errors import ErrorAnalysisConfig, Keyword, SliceConfig
 from harken.evaluation.evaluate import join_conditions
 from harken.evaluation.page import Clip

@@ -18,7 +18,7 @@ from harken.evaluation.errors.operations import check_order
 from harken.evaluation.errors.phonemes import phoneme_confusions
 from harken.evaluation.errors.slices import SliceConfig, large_tags, slice_groups, speaker_distribution
 from harken.evaluation.errors.vocabulary import vocabulary_accuracy
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.metrics import Score
 
 EMPTY = "empty"
 """Flag of an utterance that has words and was recognised as none."""

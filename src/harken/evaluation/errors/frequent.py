@@ -7,8 +7,8 @@ import numpy as np
 
 from harken.core import InputError
 from harken.evaluation.errors.operations import Numbers, Operations, operations_of
-from harken.evaluation.lattice import DELETED, INSERTED, SUBSTITUTED
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.lattice import DELETED, INSERTED, SUBSTITUTED
+from harken.evaluation.scoring.metrics import Score
 
 CONTEXT_WORDS = 2
 """Reference words shown on either side of an error."""

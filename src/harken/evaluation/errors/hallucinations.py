@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from harken.core import Strict, Utterance
-from harken.evaluation.encode import EncodedTexts
 from harken.evaluation.errors.operations import Mask, Numbers, check_order, find_runs, operations_of
-from harken.evaluation.lattice import INSERTED
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.encode import EncodedTexts
+from harken.evaluation.scoring.lattice import INSERTED
+from harken.evaluation.scoring.metrics import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from harken.core import InputError, Utterance, Waveform
 from harken.core.files import replacing
 from harken.data import write_manifest
 from harken.evaluation.errors.operations import check_order
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.metrics import Score
 
 LEAST_WORDS = 3
 """Utterances with fewer reference words come behind the others: a single error makes half or all of their rate."""

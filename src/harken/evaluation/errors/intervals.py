@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harken.core import keyed_generator
 from harken.evaluation.errors.operations import Numbers
-from harken.evaluation.statistics import FEW_UNITS, Interval, bootstrap_interval
+from harken.evaluation.statistics.intervals import FEW_UNITS, Interval, bootstrap_interval
 
 _SHARED_UNITS = 8192  # above that, putting equal units together draws less, and such groups are few
 _NUMBERS_AT_ONCE = 2_000_000  # held in memory, several times: 16 MB each

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from harken.core import InputError
-from harken.evaluation.encode import EncodedTexts
 from harken.evaluation.errors.operations import Mask, Numbers, operations_of
-from harken.evaluation.lattice import CORRECT
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.encode import EncodedTexts
+from harken.evaluation.scoring.lattice import CORRECT
+from harken.evaluation.scoring.metrics import Score
 from harken.text import find_profile
 from harken.text.segmentation import split_units
 

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.core import InputError, Utterance
-from harken.evaluation.alignment import CorpusAlignment
-from harken.evaluation.encode import Offsets
-from harken.evaluation.lattice import Codes
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.alignment import CorpusAlignment
+from harken.evaluation.scoring.encode import Offsets
+from harken.evaluation.scoring.lattice import Codes
+from harken.evaluation.scoring.metrics import Score
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

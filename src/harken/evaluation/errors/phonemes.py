@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from harken.core import InputError, MissingPart
-from harken.evaluation.encode import EncodedTexts, gather_runs
 from harken.evaluation.errors.operations import Mask, Numbers, Operations, find_runs, operations_of
 from harken.evaluation.errors.pronunciation import LANGUAGES, primary_language, pronounce
 from harken.evaluation.errors.sounds import align_sounds, sort_sounds, sound_costs
-from harken.evaluation.lattice import CORRECT
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.encode import EncodedTexts, gather_runs
+from harken.evaluation.scoring.lattice import CORRECT
+from harken.evaluation.scoring.metrics import Score
 
 NOTHING = "∅"
 """The last row counts inserted phonemes, the last column deleted ones."""

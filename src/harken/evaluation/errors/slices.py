@@ -11,8 +11,8 @@ import numpy.typing as npt
 from harken.core import InputError, Strict, Utterance
 from harken.evaluation.errors.intervals import group_intervals
 from harken.evaluation.errors.operations import Numbers, check_order
-from harken.evaluation.metrics import Score
-from harken.evaluation.statistics import Interval
+from harken.evaluation.scoring.metrics import Score
+from harken.evaluation.statistics.intervals import Interval
 
 Groups = dict[str, dict[str, Any]]
 

@@ -2,7 +2,7 @@
 
 A substitution costs the weighted difference of panphon's articulatory features, an insertion or deletion the sum of
 the weights, which is as much as half of all features turned to their opposite (D. Mortensen et al., "PanPhon", COLING
-2016). Ties and the reading of the path are sclite's; `harken.evaluation.lattice` explains the form of the recurrence.
+2016). Ties and the reading of the path are sclite's; `scoring.lattice` explains the form of the recurrence.
 """
 
 import csv
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harken.evaluation.encode import EncodedTexts, Offsets, padded
 from harken.evaluation.errors.pronunciation import feature_table
+from harken.evaluation.scoring.encode import EncodedTexts, Offsets, padded
 
 BATCH_CELLS = 1 << 20
 

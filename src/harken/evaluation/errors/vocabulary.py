@@ -7,8 +7,8 @@ import numpy as np
 
 from harken.core import InputError
 from harken.evaluation.errors.operations import Numbers, operations_of
-from harken.evaluation.lattice import CORRECT
-from harken.evaluation.metrics import Score
+from harken.evaluation.scoring.lattice import CORRECT
+from harken.evaluation.scoring.metrics import Score
 
 BANDS = ((1, 1), (2, 9), (10, 99), (100, 999), (1000, None))
 """Lowest and highest number of occurrences of a word."""

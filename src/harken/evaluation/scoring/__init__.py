@@ -1,0 +1,1 @@
+"""Alignment and error rates: which word was recognised as which, and how many were wrong."""

@@ -1,0 +1,1 @@
+"""How far a rate, and a difference between two, can be trusted."""
