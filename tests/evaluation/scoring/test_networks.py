@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harken.core import InputError
-from harken.evaluation import networks
+from harken.evaluation.scoring import networks
 from harken.evaluation.scoring.lattice import COSTS
 from harken.evaluation.scoring.metrics import score
 from harken.evaluation.scoring.networks import NOTHING, Network, align_network, connect, parse_alternations

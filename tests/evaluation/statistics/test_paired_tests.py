@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harken.core import InputError
-from harken.evaluation import significance
+from harken.evaluation.statistics import paired_tests
 from harken.evaluation.statistics.paired_tests import (
     PairedDifference,
     holm,
@@ -93,7 +93,7 @@ def test_a_limit_above_zero_and_a_small_p_value_are_the_same_thing(units: int) -
 def test_random_swaps_come_close_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = make_pair(14, 7)
     exact = sign_flip_test(*counts)
-    monkeypatch.setattr(significance, "LARGEST_EXACT", 0)
+    monkeypatch.setattr(paired_tests, "LARGEST_EXACT", 0)
     drawn = sign_flip_test(*counts, samples=50_000)
     assert (exact.exact, drawn.exact) == (True, False)
     for name in ("p_value", "p_worse", "low", "high", "lower", "upper"):
