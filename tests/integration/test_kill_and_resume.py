@@ -56,9 +56,12 @@ def test_fifty_kills_leave_no_trace(
     processes: ForkServerContext, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     recipe = make_recipe()
-    began = time.monotonic()
-    assert not killed_after(processes, train, (recipe, tmp_path / "undisturbed"), lambda: False)
-    length_s = time.monotonic() - began
+    lengths_s = []
+    for name in ("first", "undisturbed"):  # the first fills caches, and a kill has to come before the end
+        began = time.monotonic()
+        assert not killed_after(processes, train, (recipe, tmp_path / name), lambda: False)
+        lengths_s.append(time.monotonic() - began)
+    length_s = min(lengths_s)
     expected = outcome(tmp_path / "undisturbed")
 
     draw = random.Random(7)

@@ -27,11 +27,12 @@ def publish_report(
     *,
     sample_rate_hz: int,
     title: str,
+    figures: bool = True,
 ) -> EvaluationReport:
     """Write a report with its page, its figures and the audio of its hardest utterances.
 
     `load_audio` gives an utterance's waveform, (samples,) float32 in [-1, 1] at `sample_rate_hz`. Gives back the report
-    with the exported audio named under "hardest". Raises MissingPart where matplotlib is absent.
+    with the exported audio named under "hardest". Raises MissingPart where matplotlib is absent and figures are wanted.
     """
     folder = Path(folder)
     heard: dict[str, Waveform] = {}
@@ -46,7 +47,8 @@ def publish_report(
     )
     report = replace(report, summary={**report.summary, "hardest": hardest})
     write_report(report, folder)
-    write_figures(report, folder)
+    if figures:
+        write_figures(report, folder)
     write_page(report, folder, title=title, clips=_clips(hardest, heard, sample_rate_hz))
     return report
 

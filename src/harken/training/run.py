@@ -346,6 +346,7 @@ class _Life:
             read,
             sample_rate_hz=recognizer.sample_rate_hz,
             title=f"{self.run.id} on {name}",
+            figures=False,
         )
         return name, report.summary
 
