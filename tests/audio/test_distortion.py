@@ -22,3 +22,10 @@ def test_the_share_of_active_speech_that_was_asked_for_is_cut_off(share: float) 
 def test_silence_cannot_be_clipped(samples: int) -> None:
     silence = np.zeros(samples, np.float32)
     assert clip_waveform(silence, 0.1, sample_rate_hz=RATE) is silence
+
+
+def test_sound_with_few_samples_above_zero_is_not_cut_to_nothing() -> None:
+    clicks = np.zeros(1600, np.float32)
+    clicks[::50] = np.linspace(0.1, 0.4, 32)
+    clipped = clip_waveform(clicks, 0.05, sample_rate_hz=RATE)
+    assert clipped[::50] == pytest.approx(0.1)

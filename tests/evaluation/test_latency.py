@@ -88,6 +88,8 @@ def test_late_answers_count_as_deleted_and_insert_nothing() -> None:
     assert budget.wer_late_as_deleted == (1 + 2 + 0 + 0 + 2) / 10  # b loses its two words, d none
     everything = latency_constrained(scored, latencies, 1_000)
     assert everything.wer_within == everything.wer_late_as_deleted == scored.wer == 7 / 10
+    tenths = {**latencies, "b": 0.1 + 0.2}  # in binary more than 0.3
+    assert latency_constrained(scored, tenths, 300).within == 4
     nothing = latency_constrained(scored, latencies, 1)
     assert (nothing.coverage, nothing.wer_within, nothing.wer_late_as_deleted) == (0.0, None, 1.0)
     assert json.loads(json.dumps(budget.as_json(), allow_nan=False))["coverage"] == 0.6

@@ -373,7 +373,8 @@ def test_settings_that_cannot_work_are_refused(setting: dict[str, Any]) -> None:
 
 
 def test_tags_and_letters() -> None:
-    assert [primary_language(tag) for tag in ("uz", "uz-Latn-UZ", "EN-us")] == ["uz", "uz", "en"]
+    tags = ("uz", "uz-Latn-UZ", "EN-us", "en_GB", "RUS", "hin", "kk", "mixed")
+    assert [primary_language(tag) for tag in tags] == ["uz", "uz", "en", "en", "ru", "hi", "kk", "mixed"]
     assert [has_letters(word) for word in ("a1", "10", "ʻ", "क", "中", "", "₽")] == [
         *(True, False, False, True, True, False, False)
     ]

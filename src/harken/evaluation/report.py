@@ -4,6 +4,7 @@ Rates are fractions. A report is comparable with another one of the same utteran
 only, so it states all of them, together with the unit, the samples and the seed of its intervals.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -219,7 +220,7 @@ def _figures(
         "words": result.words,
         "characters": result.characters,
         "utterances": result.utterances,
-        "audio_s": sum(u.duration_s for u in utterances),
+        "audio_s": math.fsum(u.duration_s for u in utterances),
         "correct": result.correct,
         "substitutions": result.substitutions,
         "deletions": result.deletions,

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harken.core import InputError, Utterance
+from harken.evaluation.code_switching.language_mix import describe_mix
 from harken.evaluation.code_switching.scoring import CodeSwitchingScore, code_switching_summary, score_code_switching
 from harken.evaluation.code_switching.switch_points import SwitchPoint, switch_points
 from harken.evaluation.code_switching.word_languages import fit_labels, labels_of
@@ -843,3 +845,16 @@ def test_a_summary_of_a_labelled_manifest(identifier: LanguageIdentifier) -> Non
 def test_labels_of_one_language_alone_give_no_summary() -> None:
     utterances = [_utterance("a", "бир икки", extra={"word_languages": ["uz", "uz"]})]
     assert code_switching_summary(score({"a": "бир икки"}, {"a": "бир"}), utterances) is None
+
+
+def test_the_mean_mixing_does_not_depend_on_the_order_of_utterances() -> None:
+    draw = np.random.default_rng(8)
+    sizes = draw.integers(1, 30, size=3000)
+    languages = [draw.integers(1, 3, size=size) for size in sizes]
+
+    def mixing(order: np.ndarray) -> tuple[float | None, float | None]:
+        words = np.concatenate([languages[row] for row in order])
+        found = describe_mix(words, np.repeat(np.arange(3000), sizes[order]), ("other", "ru", "uz"), count=3000)
+        return found.cmi, found.cmi_switched
+
+    assert len({mixing(draw.permutation(3000)) for _ in range(5)}) == 1

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harken.core import InputError
 from harken.evaluation.comparison.comparison import Comparison, compare_scores
 from harken.evaluation.comparison.gate import GateConfig, explain, judge, judge_difference
 from harken.evaluation.scoring.metrics import score
@@ -86,6 +87,11 @@ def test_reasons(value: float | None, upper: float | None, p_worse: float | None
     assert explain(difference(value, upper, p_worse), p_worse, 0.01, 0.5) == sentence
 
 
+def test_one_unit_is_counted_in_the_singular() -> None:
+    one = replace(difference(0.1, None, 0.5), units=1)
+    assert explain(one, 0.5, 0.01, 0.5) == "10.00 points worse, but 1 speaker is too few to tell."
+
+
 def test_a_whole_comparison() -> None:
     worse = judge(comparison(0.03))
     assert (worse.verdict, worse.level, worse.needed) == ("regression", 0.01, None)
@@ -120,6 +126,27 @@ def test_a_part_that_cannot_tell_changes_nothing() -> None:
     assert (result.verdict, {part.verdict for part in result.slices}) == ("pass", {"inconclusive"})
 
 
+def test_a_part_of_a_few_speakers_is_said_to_be_blind() -> None:
+    draw = np.random.default_rng(3)
+    references = {f"u{number:04d}": " ".join(WORDS) for number in range(1200)}
+    speakers = [f"s{number % 30}" for number in range(1200)]
+    parts = ["few" if number % 30 < 6 else "many" for number in range(1200)]
+
+    def recognise(rates: dict[str, float]) -> dict[str, str]:
+        chances = [draw.random(20) < rates[part] for part in parts]
+        return {
+            id_: " ".join(word for word, right in zip(WORDS, chance, strict=True) if right)
+            for id_, chance in zip(references, chances, strict=True)
+        }
+
+    first, second = recognise({"few": 0.9, "many": 0.9}), recognise({"few": 0.8, "many": 0.9})
+    found = compare_scores(score(references, first), score(references, second), speakers, slices={"topic": parts})
+    few, many = judge(found).slices
+    assert few.verdict == "inconclusive"
+    assert few.reason.endswith("In a part of 6 speakers no rise counts as beyond chance.")
+    assert "In a part" not in many.reason
+
+
 def test_without_parts_the_whole_set_gets_every_false_alarm() -> None:
     alone = replace(comparison(0.0, utterances=60), slices=())
     assert judge(alone).level == 0.02
@@ -133,3 +160,19 @@ def test_without_parts_the_whole_set_gets_every_false_alarm() -> None:
 def test_settings_are_checked(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{field} is {value!r}; use"):
         GateConfig(**{field: value})
+
+
+def test_exactly_what_is_allowed_is_allowed() -> None:
+    assert 100 * 0.007 > 0.7  # in binary
+    assert judge_difference(difference(0.007, 0.009, 0.001), 0.001, 0.01, 0.7) == "inconclusive"
+    assert judge_difference(difference(0.0, 0.007), 0.5, 0.01, 0.7) == "pass"
+
+
+def test_a_gate_that_could_never_stop_anything_is_refused() -> None:
+    found = replace(comparison(0.1), slices=())
+    few = replace(found, difference=replace(found.difference, samples=23))
+    with pytest.raises(InputError, match=r"no p-value below 0\.021, and the gate needs 0\.02\. .* samples 25 or more"):
+        judge(few)
+    assert judge(replace(few, difference=replace(few.difference, samples=25))).verdict == "regression"
+    with pytest.raises(InputError, match=r"gate needs 5e-06\. Compare with samples 200,000 or more"):
+        judge(comparison(0.1), GateConfig(false_alarms=0.00001))  # for its two parts

@@ -105,3 +105,12 @@ def test_empty_sets_and_wrong_settings(scored) -> None:
     }.items():
         with pytest.raises(ValueError, match=f"{name} is {value}; use"):
             HallucinationConfig(**{name: value})
+
+
+def test_what_was_said_in_other_words_is_no_loop(scored) -> None:
+    assert _kinds(scored, "call five five five one", "call 5 5 5 one") == {}
+    assert _kinds(scored, "哈哈哈", "呵呵呵") == {}
+    assert _kinds(scored, "na na hey hey na na hey hey na na", "la la hey hey la la hey hey la la") == {}
+    # Elsewhere in the sentence it is no excuse, and neither is less of it.
+    assert "repetition" in _kinds(scored, "no no no i do not know", "no no no you you you you")
+    assert "repetition" in _kinds(scored, "five five", "5 5 5 5")

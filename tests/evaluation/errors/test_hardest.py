@@ -121,3 +121,8 @@ def test_what_cannot_be_exported(case, tmp_path: Path) -> None:
     assert export_hardest(rows[:2], utterances, _tone, tmp_path, sample_rate_hz=RATE_HZ)[0]["audio"] is None
     assert not (tmp_path / "hardest.jsonl").exists()
     assert export_hardest([], utterances, _tone, tmp_path, sample_rate_hz=RATE_HZ) == []
+
+
+def test_two_words_are_too_few_to_be_among_the_first(scored) -> None:
+    rows = hardest(*scored([("a b", "x y"), ("a b c", "a b x")]))
+    assert [row["id"] for row in rows] == ["u1", "u0"]

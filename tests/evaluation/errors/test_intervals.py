@@ -80,3 +80,11 @@ def test_the_same_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_groups() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     assert group_intervals(nothing, nothing, nothing, []) == []
+
+
+def test_the_order_of_the_units_does_not_matter() -> None:
+    draw = np.random.default_rng(4)
+    group, words = draw.integers(0, 3, size=60), draw.integers(1, 20, size=60)
+    errors, order = draw.binomial(words, 0.2), draw.permutation(60)
+    found = group_intervals(errors, words, group, ["utterance"] * 3)
+    assert group_intervals(errors[order], words[order], group[order], ["utterance"] * 3) == found

@@ -4,16 +4,11 @@ import pytest
 
 from harken.core import MissingPart
 from harken.evaluation.errors import pronunciation
-from harken.evaluation.errors.pronunciation import feature_table, primary_language, pronounce
+from harken.evaluation.errors.pronunciation import feature_table, pronounce
 
 
 def _ipa(words: str, language: str) -> list[str]:
     return ["".join(phonemes) for phonemes in pronounce(words.split(), language)]
-
-
-def test_tags_of_languages() -> None:
-    tags = ["ru", "ru-RU", "RUS", "uz-Cyrl-UZ", "en_GB", "hin", "kk", "mixed", "", None]
-    assert [primary_language(tag) for tag in tags] == ["ru", "ru", "ru", "uz", "en", "hi", "kk", "mixed", None, None]
 
 
 def test_russian_and_hindi() -> None:

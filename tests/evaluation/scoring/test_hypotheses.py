@@ -29,6 +29,12 @@ def test_every_format_gives_the_same_texts(tmp_path: Path, name: str, content: s
     assert read_hypotheses(tmp_path / name) == WANTED
 
 
+def test_the_reference_beside_a_recognised_text_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "nemo.jsonl"
+    path.write_text('{"id": "u1", "text": "what was said", "pred_text": "what was set"}\n', encoding="utf-8")
+    assert read_hypotheses(path) == {"u1": "what was set"}
+
+
 def test_a_parenthesis_inside_a_trn_text_is_text(tmp_path: Path) -> None:
     (tmp_path / "a.trn").write_text("so (he said) yes (u1)\n", encoding="utf-8")
     assert read_hypotheses(tmp_path / "a.trn") == {"u1": "so (he said) yes"}

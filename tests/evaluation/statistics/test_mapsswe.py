@@ -128,7 +128,23 @@ def test_nothing_to_compare_and_equal_differences() -> None:
     assert (nothing.segments, nothing.mean, nothing.p_value) == (0, None, None)
     assert nothing.note == "There is no error to compare."
     same = mapsswe(*encode("S", "S"), *encode("C", "C"))
-    assert (same.mean, same.sd, same.z, same.p_value) == (-1.0, 0.0, 0.0, 1.0)  # as sc_stats says it
+    assert (same.mean, same.sd, same.z) == (-1.0, 0.0, 0.0)  # as sc_stats says it
+    assert same.p_value is None  # and not 1: one is better everywhere
+    assert same.note.startswith("All segments differ by the same amount")
+    level = mapsswe(*encode("S", "C"), *encode("S", "C"))
+    assert (level.mean, level.z, level.p_value) == (0.0, 0.0, 1.0)
+
+
+def test_the_order_of_utterances_does_not_matter_to_the_last_bit() -> None:
+    draw = np.random.default_rng(2)
+    pairs = [("S" * draw.integers(0, 7), "S" * draw.integers(0, 7)) for _ in range(500)]
+    pairs = [(first.ljust(7, "C"), second.ljust(7, "C")) for first, second in pairs]
+    found = set()
+    for _ in range(5):
+        draw.shuffle(pairs)
+        first, second = zip(*pairs, strict=True)
+        found.add(mapsswe(*encode(*first), *encode(*second)))
+    assert len(found) == 1
 
 
 def test_other_references_are_refused() -> None:

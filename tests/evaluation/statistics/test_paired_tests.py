@@ -86,6 +86,8 @@ def test_a_limit_above_zero_and_a_small_p_value_are_the_same_thing(units: int) -
         assert (result.lower is not None and result.lower > 0) == (
             result.p_worse is not None and result.p_worse <= 0.05
         )
+        assert None not in (result.low, result.high, result.p_value)
+        assert (result.low > 0 or result.high < 0) == (result.p_value <= 0.05)
         significant += result.p_worse is not None and result.p_worse <= 0.05
     assert 5 < significant < 60
 
@@ -265,6 +267,14 @@ def test_t_test_without_an_answer() -> None:
     assert (same.mean, same.p_value) == (0.25, None)
     assert same.note.startswith("The difference is the same in every utterance")
     assert paired_t_test([1, 1], [4, 4], [1, 1], [4, 4]).mean == 0
+
+
+def test_the_order_of_utterances_does_not_matter_to_the_last_bit() -> None:
+    counts, draw = make_pair(400, 6), np.random.default_rng(6)
+    found = paired_t_test(*counts)
+    for _ in range(5):
+        order = draw.permutation(400)
+        assert paired_t_test(*(column[order] for column in counts)) == found
 
 
 def test_holm() -> None:

@@ -104,3 +104,13 @@ def test_a_difference_of_that_size_is_found_four_times_in_five(speakers: int) ->
         errors, other = systems(-float(np.mean(detectable)))
         hits += sign_flip_test(errors, words, other, words, samples=999).p_value < 0.05
     assert 0.74 < hits / 500 < 0.87
+
+
+def test_the_order_of_the_units_does_not_matter() -> None:
+    draw = np.random.default_rng(5)
+    words = draw.integers(3, 40, size=400)
+    errors, others = draw.binomial(words, 0.12), draw.binomial(words, 0.13)
+    found = minimum_detectable_difference(errors, words, other_errors=others)
+    for _ in range(5):
+        order = draw.permutation(400)
+        assert minimum_detectable_difference(errors[order], words[order], other_errors=others[order]) == found

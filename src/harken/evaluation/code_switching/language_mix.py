@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,8 @@ def describe_mix(languages: Numbers, utterances: Numbers, names: Sequence[str], 
         switched_utterances=len(np.unique(switches.utterance)),
         switch_points=len(switches),
         words=dict(zip(names[NO_LANGUAGE + 1 :], totals.tolist(), strict=True)),
-        cmi=float(mixing.mean()) if count else None,
-        cmi_switched=float(mixing[mixed].mean()) if mixed.any() else None,
+        cmi=fsum(mixing) / count if count else None,  # fsum: the same last bit whatever the order of utterances
+        cmi_switched=fsum(mixing[mixed]) / int(mixed.sum()) if mixed.any() else None,
         m_index=_m_index(present) if len(present) > 1 else None,
         i_index=len(switches) / pairs if pairs else None,
     )

@@ -8,10 +8,12 @@
 """
 
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any, Literal
 
-from harken.core import Strict
+from harken.core import InputError, Strict
 from harken.evaluation.comparison.comparison import Comparison
+from harken.evaluation.comparison.slices import SliceComparison
 from harken.evaluation.statistics.paired_tests import PairedDifference
 from harken.evaluation.statistics.power import SampleSize
 
@@ -68,9 +70,13 @@ class GateResult:
 
 
 def judge(comparison: Comparison, config: GateConfig | None = None) -> GateResult:
-    """Verdict on a comparison. A part that regresses makes it a regression; an inconclusive part changes nothing."""
+    """Verdict on a comparison. A part that regresses makes it a regression; an inconclusive part changes nothing.
+
+    Raises InputError where the comparison took so few random swaps that nothing could be called a regression.
+    """
     config = config or GateConfig()
     level = config.false_alarms / 2 if comparison.slices else config.false_alarms
+    _check_samples(comparison, level)
     verdict = judge_difference(comparison.difference, comparison.difference.p_worse, level, config.max_regression)
     reason = explain(comparison.difference, comparison.difference.p_worse, level, config.max_regression)
     slices = tuple(
@@ -78,7 +84,7 @@ def judge(comparison: Comparison, config: GateConfig | None = None) -> GateResul
             dimension=part.dimension,
             label=part.label,
             verdict=judge_difference(part.difference, part.adjusted_p_worse, level, config.max_regression),
-            reason=explain(part.difference, part.adjusted_p_worse, level, config.max_regression),
+            reason=_explain_part(part, len(comparison.slices), level, config.max_regression),
         )
         for part in comparison.slices
     )
@@ -102,11 +108,29 @@ def judge_difference(
     """Verdict on one difference: `p_worse` against `level`, the difference in points against `max_regression`."""
     if difference.value is None:
         return "inconclusive"
-    if 100 * difference.value > max_regression and p_worse is not None and p_worse <= level:
+    if _is_above(difference.value, max_regression) and p_worse is not None and p_worse <= level:
         return "regression"
-    if difference.upper is not None and 100 * difference.upper <= max_regression:
+    if difference.upper is not None and not _is_above(difference.upper, max_regression):
         return "pass"
     return "inconclusive"
+
+
+def _is_above(difference: float, points: float) -> bool:
+    return 100 * difference > points + 1e-9  # 0.007 is 0.7 points, which 100 * 0.007 misses by a last bit
+
+
+def _check_samples(comparison: Comparison, level: float) -> None:
+    tested = [(comparison.difference, 1)]
+    # The number of parts is the most that Holm's method multiplies by.
+    tested += [(part.difference, len(comparison.slices)) for part in comparison.slices]
+    drawn = [(one.samples, factor) for one, factor in tested if one.p_worse is not None and not one.exact]
+    # A p-value is a share of the swaps and their opposites, those of no unit and of every unit among them.
+    smallest = max((factor / (2 * samples + 2) for samples, factor in drawn), default=0.0)
+    if smallest > level:
+        raise InputError(
+            f"The random swaps that were taken give no p-value below {smallest:.2g}, and the gate needs {level:g}.",
+            hint=f"Compare with samples {ceil(max(factor for _, factor in drawn) / (2 * level)):,} or more.",
+        )
 
 
 def explain(difference: PairedDifference, p_worse: float | None, level: float, max_regression: float) -> str:
@@ -119,14 +143,26 @@ def explain(difference: PairedDifference, p_worse: float | None, level: float, m
     if verdict == "regression":
         return f"{change} where {max_regression:g} is allowed, and beyond chance (p = {p_worse:.2g})."
     if difference.upper is None:
-        return f"{change}, but {difference.units} {difference.unit}s are too few to tell."
+        return f"{change}, but {_counted(difference)} too few to tell."
     worst = 100 * difference.upper
     limit = f"no more than {worst:.2f} points worse" if worst >= 0 else f"at least {-worst:.2f} points better"
     if verdict == "pass":
         return f"{change}, and {limit} at {sure}." if points or worst else "no difference."
-    if points > max_regression:
+    if _is_above(difference.value, max_regression):
         return f"{change} where {max_regression:g} is allowed, but chance is not ruled out (p = {p_worse:.2g})."
     return f"{change}, but up to {worst:.2f} points worse cannot be ruled out at {sure}."
+
+
+def _explain_part(part: SliceComparison, parts: int, level: float, max_regression: float) -> str:
+    reason = explain(part.difference, part.adjusted_p_worse, level, max_regression)
+    # Whatever happens in it, the p-value of n units is 2 ** -n or more, and Holm's method multiplies it.
+    if part.adjusted_p_worse is not None and parts * 2.0**-part.difference.units > level:
+        reason += f" In a part of {part.difference.units} {part.difference.unit}s no rise counts as beyond chance."
+    return reason
+
+
+def _counted(difference: PairedDifference) -> str:
+    return f"1 {difference.unit} is" if difference.units == 1 else f"{difference.units} {difference.unit}s are"
 
 
 def _needed(comparison: Comparison, level: float, max_regression: float) -> SampleSize | None:

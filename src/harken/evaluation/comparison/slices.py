@@ -12,7 +12,7 @@ from harken.evaluation.comparison.pairs import PairedScores, SystemResult, durat
 from harken.evaluation.statistics.paired_tests import PairedDifference, holm, sign_flip_test
 
 _SWAPS_PER_PART = 200
-"""So that the smallest p-value, times the number of parts, is half of the gate's 0.01."""
+"""So that the smallest p-value, times the number of parts, is at most half of the gate's 0.01."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from harken.core import Strict, Utterance
 from harken.evaluation.errors.operations import Mask, Numbers, check_order, find_runs, operations_of
-from harken.evaluation.scoring.encode import EncodedTexts
+from harken.evaluation.scoring.encode import EncodedTexts, Ids
 from harken.evaluation.scoring.lattice import INSERTED
 from harken.evaluation.scoring.metrics import Score
 
@@ -18,7 +18,8 @@ class HallucinationConfig(Strict):
     """What counts as a hallucination.
 
     `insertion_run` or more words inserted in a row. A sequence of up to `longest_loop` words said `repeats` times or
-    more in a row where the reference does not say it as often (`repeats` - 1 times less, or fewer). More than
+    more in a row where the reference does not say it as often (`repeats` - 1 times less, or fewer), nor, in the aligned
+    place, another one of as many words: "5 5 5" for "five five five" is none. More than
     `characters_per_s` characters per second of audio, where that is also `rate_ratio` times what the reference has.
     `listed` utterances are named at most; the counts are of all.
     """
@@ -124,8 +125,9 @@ def _insertion_runs(score: Score, config: HallucinationConfig) -> list[Finding]:
 
 
 def _repetitions(score: Score, config: HallucinationConfig) -> list[Finding]:
-    hypotheses, words = score.alignments.hypotheses, score.alignments.words
+    references, hypotheses, words = score.alignments.references, score.alignments.hypotheses, score.alignments.words
     utterance = np.repeat(np.arange(len(hypotheses)), hypotheses.lengths)
+    before, behind = _aligned_places(score)
     found = []
     for size in range(1, config.longest_loop + 1):
         # Where a word equals the one `size` further on, for (n - 1) * size words, the same `size` words stand n times.
@@ -137,12 +139,20 @@ def _repetitions(score: Score, config: HallucinationConfig) -> list[Finding]:
             loop, count = hypotheses.ids[start : start + size].astype(np.int64), (end - start) // size + 1
             if size > 1 and _has_period(loop):
                 continue  # found already as a shorter loop
-            said = max(1, _most_in_a_row(_row(score.alignments.references, row), loop))
+            beside = references.ids[before[start] : behind[end + size - 1]]
+            said = max(1, _most_in_a_row(_row(references, row), loop), _most_repeated(beside, size))
             if count - said >= config.repeats - 1:
                 text = " ".join(words[id_] for id_ in loop.tolist())
                 detail = f"{text!r} {count} times in a row"
                 found.append(Finding(utterance=row, kind="repetition", detail=detail, words=(count - said) * size))
     return found
+
+
+def _aligned_places(score: Score) -> tuple[Numbers, Numbers]:
+    """(hypothesis words,) how many reference words of the set stand before each word, and up to and with it."""
+    operations = operations_of(score.alignments)
+    heard = operations.hypothesis >= 0
+    return operations.place[heard], (operations.place + (operations.reference >= 0))[heard]
 
 
 def _on_empty(score: Score) -> list[Finding]:
@@ -200,6 +210,12 @@ def _most_in_a_row(ids: Numbers, loop: Numbers) -> int:
     here: Mask = np.any([np.all(windows == turn, axis=1) for turn in turned], axis=0)
     starts, ends = find_runs(here, np.zeros(len(here), dtype=np.int64))
     return int(((ends - starts - 1) // size).max() + 1) if len(starts) else 0
+
+
+def _most_repeated(ids: Ids, size: int) -> int:
+    """How often any sequence of `size` words follows itself at most in `ids`; 1 where none does."""
+    starts, ends = find_runs(ids[size:] == ids[:-size], np.zeros(max(len(ids) - size, 0), dtype=np.int64))
+    return int((ends - starts).max(initial=0)) // size + 1
 
 
 def _shown(words: Sequence[str], total: int) -> str:

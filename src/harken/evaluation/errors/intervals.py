@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harken.core import keyed_generator
 from harken.evaluation.errors.operations import Numbers
-from harken.evaluation.statistics.intervals import FEW_UNITS, Interval, bootstrap_interval
+from harken.evaluation.statistics.intervals import Interval, bootstrap_interval, few_units_note
 
 _SHARED_UNITS = 8192  # above that, putting equal units together draws less, and such groups are few
 _NUMBERS_AT_ONCE = 2_000_000  # held in memory, several times: 16 MB each
@@ -34,7 +34,7 @@ def group_intervals(
     `errors` and `words` are (units,) counts, `group` the number of each unit's group, `names` what the units of each
     group are called ("speaker", "utterance").
     """
-    order = np.argsort(group, kind="stable")
+    order = np.lexsort((words, errors, group))  # so that the draws do not depend on the order of the test set
     counts = np.stack([errors, words], axis=1)[order]
     sizes = np.bincount(group, minlength=len(names))
     starts = np.cumsum(sizes) - sizes
@@ -58,7 +58,7 @@ def group_intervals(
                 seed=seed,
                 confidence=confidence,
                 method="bootstrap",
-                note=_few_units_note(size, names[one]),
+                note=few_units_note(size, names[one]),
             )
     for one in set(range(len(names))) - set(found):
         rows = counts[starts[one] : starts[one] + sizes[one]]
@@ -66,12 +66,6 @@ def group_intervals(
             rows[:, 0], rows[:, 1], unit=names[one], samples=samples, confidence=confidence, seed=seed
         )
     return [found[one] for one in range(len(names))]
-
-
-def _few_units_note(units: int, name: str) -> str:
-    if units >= FEW_UNITS:
-        return ""
-    return f"Only {units} units ({name}): the true rate lies outside more often than the confidence says."
 
 
 # G groups, U units of each, K errors and words, B samples

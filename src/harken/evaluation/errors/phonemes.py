@@ -12,11 +12,12 @@ import numpy as np
 
 from harken.core import InputError, MissingPart
 from harken.evaluation.errors.operations import Mask, Numbers, Operations, find_runs, operations_of
-from harken.evaluation.errors.pronunciation import LANGUAGES, primary_language, pronounce
+from harken.evaluation.errors.pronunciation import LANGUAGES, pronounce
 from harken.evaluation.errors.sounds import align_sounds, sort_sounds, sound_costs
 from harken.evaluation.scoring.encode import EncodedTexts, gather_runs
 from harken.evaluation.scoring.lattice import CORRECT
 from harken.evaluation.scoring.metrics import Score
+from harken.text.languages import primary_language
 
 NOTHING = "∅"
 """The last row counts inserted phonemes, the last column deleted ones."""
@@ -95,7 +96,7 @@ def _languages(
     numbers: dict[str | None, int] = {}
 
     def number(tag: str | None) -> int:
-        return numbers.setdefault(primary_language(tag), len(numbers))
+        return numbers.setdefault(primary_language(tag) if tag else None, len(numbers))
 
     of_utterance = np.array([number(tag or default) for tag in languages], dtype=np.int64)
     operations, references = operations_of(score.alignments), score.alignments.references

@@ -17,19 +17,10 @@ Phonemes = tuple[str, ...]
 INSTALL_HINT = "Install it with: pip install 'harken[eval]'."
 
 LANGUAGES = {"en": "English", "hi": "Hindi", "ru": "Russian", "uz": "Uzbek"}
-_ALIASES = {"eng": "en", "hin": "hi", "rus": "ru", "uzb": "uz", "uzn": "uz"}
 
 _LATIN, _CYRILLIC, _DEVANAGARI = r"A-Za-zÀ-ÖØ-öø-ɏ", r"Ѐ-ԯ", r"\u0900-\u0963\u0970-\u097f"
 _APOSTROPHES = "'`´ʹʻʼʽʾʿ‘’‛′"
 _JOINERS = rf"{_APOSTROPHES}\-\u0300-\u036f\u200c\u200d"
-
-
-def primary_language(tag: str | None) -> str | None:
-    """The language part of a BCP-47 tag, in two letters where there are two ("ru-RU" and "rus" give "ru")."""
-    if not tag:
-        return None
-    primary = tag.replace("_", "-").partition("-")[0].lower()
-    return _ALIASES.get(primary, primary)
 
 
 def pronounce(words: Sequence[str], language: str) -> list[Phonemes]:

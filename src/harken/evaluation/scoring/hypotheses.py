@@ -8,8 +8,11 @@ from typing import Any
 
 from harken.core import InputError
 
-TEXT_KEYS = ("hypothesis", "text", "pred_text", "prediction", "transcript")
-"""Names under which a JSON line may hold what was recognised; the first that is there counts."""
+TEXT_KEYS = ("hypothesis", "pred_text", "prediction", "transcript", "text")
+"""Names under which a JSON line may hold what was recognised; the first that is there counts.
+
+"text" is last: what NeMo writes holds the reference there, beside "pred_text".
+"""
 
 _ID_KEYS = ("id", "utterance_id", "utt_id")
 _TRN = re.compile(r"^(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*$")

@@ -89,8 +89,7 @@ def bootstrap_interval(
             tail = (1 - confidence) / 2
             low, high = (float(edge) for edge in np.quantile(rates, [tail, 1 - tail]))
             method = "bootstrap"
-        if len(rates) and count < FEW_UNITS:
-            note = f"Only {count} units ({name}): the true rate lies outside more often than the confidence says."
+            note = few_units_note(count, name)
     return Interval(
         low=low,
         high=high,
@@ -102,6 +101,13 @@ def bootstrap_interval(
         method=method,
         note=note,
     )
+
+
+def few_units_note(units: int, name: str) -> str:
+    """What to say of a percentile interval of so few units; "" where there are enough."""
+    if units >= FEW_UNITS:
+        return ""
+    return f"Only {units} units ({name}): the true rate lies outside more often than the confidence says."
 
 
 def choose_units(utterances: Sequence[Utterance]) -> tuple[str, list[str] | None]:

@@ -24,9 +24,9 @@ Counts = npt.NDArray[np.int64]
 class Mapsswe:
     """Result of the test: errors of B minus errors of A per segment, so above zero means that B makes more.
 
-    `sc_stats` subtracts the other way round: give it B first for the same signs. `z` is 0 where all segments differ
-    by the same amount, as there; `mean` is None without any error. `p_value` is two-sided, from the normal
-    distribution, which wants some fifty segments.
+    `sc_stats` subtracts the other way round: give it B first for the same signs. `mean` is None without any error.
+    `z` is 0 where all segments differ by the same amount, as there; unless that is none, there is no `p_value` then.
+    `p_value` is two-sided, from the normal distribution, which wants some fifty segments.
     """
 
     segments: int
@@ -49,12 +49,14 @@ def mapsswe(codes_a: Codes, offsets_a: Offsets, codes_b: Codes, offsets_b: Offse
     count = len(errors_a)
     if count == 0:
         return Mapsswe(segments=0, mean=None, sd=None, z=None, p_value=None, note="There is no error to compare.")
-    differences = errors_b - errors_a
+    differences = np.sort(errors_b - errors_a)  # sums to the same last bit whatever the order of the test set
     mean = float(differences.mean())
     sd = float(differences.std(ddof=1)) if np.ptp(differences) else 0.0
     z = mean / (sd / count**0.5) if sd else 0.0
     note = f"Only {count} segments: the normal approximation is rough." if count < FEW_SEGMENTS else ""
-    p_value = 2 * NormalDist().cdf(-abs(z))
+    p_value: float | None = 2 * NormalDist().cdf(-abs(z))
+    if mean and not sd:
+        p_value, note = None, "All segments differ by the same amount, so there is no spread to compare it with."
     return Mapsswe(segments=count, mean=mean, sd=sd, z=z, p_value=p_value, note=note)
 
 

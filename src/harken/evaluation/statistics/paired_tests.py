@@ -92,7 +92,7 @@ def sign_flip_test(
 
     Counts are (utterances,) of both systems on the same utterances. `units` names the speaker or recording of each;
     without it each utterance is a unit. `unit` is what the units are called in the result. Up to `LARGEST_EXACT` units
-    are enumerated, `samples` random swaps taken above.
+    are enumerated; above, `samples` random swaps are taken, and for each the swap of all other units.
 
     Raises InputError for lengths that differ, negative counts, fewer than 1 sample, or a confidence outside (0, 1).
     """
@@ -102,15 +102,14 @@ def sign_flip_test(
     if start.value is None or start.note:
         return start
     value, exact = start.value, len(rows) <= LARGEST_EXACT
-    subsets = every_subset_sum(rows) if exact else subset_sums(rows, samples, keyed_generator("sign-flip", seed))
+    subsets = every_subset_sum(rows) if exact else _drawn_subsets(rows, samples, seed)
     swapped = _differences(_swap(rows, subsets))
     rounding = 1e-12 + 1e-9 * abs(value)
-    one_more = 0 if exact else 1  # the swap of nothing, which the enumeration holds already
 
     def share(hits: npt.NDArray[np.bool_]) -> float:
-        return (int(np.count_nonzero(hits)) + one_more) / (len(subsets) + one_more)
+        return int(np.count_nonzero(hits)) / len(subsets)
 
-    low, high, lower, upper = _typical_limits(_differences(subsets), confidence, one_more)
+    low, high, lower, upper = _typical_limits(_differences(subsets), confidence)
     informative = int(np.count_nonzero(_swap_effect(rows)))
     smallest = 2.0 ** (1 - informative)
     note = ""
@@ -186,7 +185,7 @@ def paired_t_test(
         return TTest(
             mean=None, t=None, p_value=None, utterances=len(some), note="It needs 2 or more utterances with words."
         )
-    differences = some[:, 2] / some[:, 3] - some[:, 0] / some[:, 1]
+    differences = np.sort(some[:, 2] / some[:, 3] - some[:, 0] / some[:, 1])  # sums to the same last bit in any order
     mean, spread = float(differences.mean()), float(differences.std(ddof=1))
     if spread <= 1e-12 * abs(mean):
         same = "The difference is the same in every utterance, so there is no spread to compare it with."
@@ -265,6 +264,17 @@ def _differences(sums: npt.NDArray[np.float64] | Rows) -> Values:
         return np.asarray(sums[:, 2] / sums[:, 3] - sums[:, 0] / sums[:, 1], dtype=np.float64)
 
 
+def _drawn_subsets(rows: Rows, samples: int, seed: int) -> Values:
+    """(2 * (samples + 1), 4) sums over random subsets of the units and the empty one; each, and the rest of the units.
+
+    A subset and the rest of the units swap to differences of equal size and opposite sign. With both, as in the
+    enumeration, limits and p-values count the same subsets, so that neither can contradict the other.
+    """
+    drawn = subset_sums(rows, samples, keyed_generator("sign-flip", seed))
+    drawn = np.concatenate([np.zeros((1, rows.shape[1])), drawn])
+    return np.concatenate([drawn, rows.sum(axis=0) - drawn])
+
+
 def _swap(rows: Rows, subsets: Values) -> Values:
     """(draws, 4) totals after A and B have traded places in the units of each subset."""
     swapped: Values = rows.sum(axis=0) - subsets + subsets[:, [2, 3, 0, 1]]
@@ -277,18 +287,17 @@ def _swap_effect(rows: Rows) -> npt.NDArray[np.bool_]:
     return changes
 
 
-def _typical_limits(halves: Values, confidence: float, one_more: int) -> list[float | None]:
+def _typical_limits(halves: Values, confidence: float) -> list[float | None]:
     """[low, high, lower, upper] of the shifts that the test does not reject, from differences in random subsets.
 
     A shift counts as rejected from below when it lies under the difference of few subsets only; the empty subset,
     whose difference is 0 / 0, lies on neither side of any.
     """
-    total = len(halves) + one_more
     from_below = np.sort(np.where(np.isnan(halves), -np.inf, halves))
     from_above = np.sort(np.where(np.isnan(halves), np.inf, halves))
     limits = []
     for tail in ((1 - confidence) / 2, 1 - confidence):
-        place = floor(tail * total + 1e-9) - one_more
-        limits.append([from_below[place], from_above[-1 - place]] if place >= 0 else [-np.inf, np.inf])
+        place = floor(tail * len(halves) + 1e-9)
+        limits.append([from_below[place], from_above[-1 - place]])
     (low, high), (lower, upper) = limits
     return [float(limit) if np.isfinite(limit) else None for limit in (low, high, lower, upper)]

@@ -104,6 +104,7 @@ def minimum_detectable_difference(
     other = errors if other_errors is None else other_errors
     rows = checked_columns(units, errors=errors, words=words, other_errors=other)
     utterances, rows = len(rows), sum_by_unit(rows, units)
+    rows = rows[np.lexsort(rows.T)]  # sums to the same last bit whatever the order of the test set
     measured = other_errors is not None
     error, found_correlation, note = _standard_error(rows, correlation, measured, alpha)
     return Detectable(

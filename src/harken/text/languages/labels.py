@@ -11,6 +11,9 @@ OTHER = "other"
 
 _TAG = re.compile(r"[a-z]{2,8}")
 
+# BCP-47 takes the shortest code of ISO 639; corpora often have the three-letter one.
+_TWO_LETTERS = {"eng": "en", "hin": "hi", "rus": "ru", "uzb": "uz", "uzn": "uz"}
+
 
 def has_letters(word: str) -> bool:
     """Whether a word can belong to a language at all. The letters Uzbek uses as apostrophes (ʻ ʼ) alone are no word."""
@@ -23,8 +26,9 @@ def is_language(label: str) -> bool:
 
 
 def primary_language(tag: str) -> str:
-    """The language of a BCP-47 tag without script and region: "uz" for "uz-Latn-UZ"."""
-    return tag.partition("-")[0].lower()
+    """The language of a tag without script and region: "uz" for "uz-Latn-UZ", "uz_Latn" and the three-letter "uzb"."""
+    primary = tag.replace("_", "-").partition("-")[0].lower()
+    return _TWO_LETTERS.get(primary, primary)
 
 
 def words_by_language(sentences: Iterable[Sequence[str]], labels: Iterable[Sequence[str]]) -> dict[str, list[str]]:
