@@ -80,6 +80,13 @@ def test_unreadable_audio_is_named_and_the_exit_code_is_2(manifest: Path, tmp_pa
     assert len(rows(tmp_path / "out")) == 6
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused_at_once(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    answer = run(manifest, "-o", tmp_path / "out", "--condition", "clipping")
+    assert isinstance(answer.exception, HarkenError)
+    assert "out cannot be made a folder: file exists." in str(answer.exception)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -143,7 +143,7 @@ def test_without_a_candidate_it_says_what_the_set_can_show(harken: Harken, repor
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["absent", "better"], 3, "absent does not exist. Give the folder of a report"),
+        (["absent", "better"], 3, "absent does not exist. Make a report first"),
         (["baseline", "empty"], 3, "empty holds no report.json"),
         (["baseline", "broken"], 2, "report.json cannot be read"),
         (["baseline", "other"], 2, "alignment is sclite in the baseline and levenshtein in the candidate"),

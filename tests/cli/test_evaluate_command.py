@@ -1,12 +1,14 @@
 """`harken evaluate` and `harken score`: the same report from a model and from texts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harken.cli import scoring
 from harken.data import read_manifest
 
 Harken = Callable[..., Any]
@@ -16,6 +18,7 @@ def test_evaluate_writes_the_report_it_prints(harken: Harken, corpus: Path, mode
     answer = harken("evaluate", model, corpus / "train.jsonl", "--out", tmp_path / "report", "--json")
     assert answer.code == 0
     written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert "report.html" in written.pop("files")
     assert answer.json == written
     assert (written["words"], written["utterances"]) == (12, 12)
     assert written["wer"]["low"] <= written["wer"]["value"] <= written["wer"]["high"]
@@ -65,6 +68,49 @@ def test_evaluate_leaves_everything_to_look_at(harken: Harken, corpus: Path, mod
     assert [item["id"] for item in summary["hardest"]] == [utterance.id for utterance in hardest]
     assert all(Path(utterance.audio).is_file() for utterance in hardest)
     assert harken("evaluate", model, corpus / "train.jsonl", "--conditions", "rain").code == 2
+    again = harken("evaluate", model, corpus / "train.jsonl", "--out", out, "--hardest", 2, "--samples", 50)
+    assert again.code == 0, again.err
+    assert not (out / "conditions").exists()
+    assert not (out / "figures" / "conditions.png").exists()
+    assert not (out / "audio" / "0003.flac").exists()
+    assert "vs clean" not in again.out
+    own = harken("evaluate", model, out / "hardest.jsonl", "--out", out)
+    assert own.code == 2
+    assert "is part of the test set and of the report in" in own.err
+
+
+def test_what_would_fail_at_the_end_is_refused_before_recognition(
+    harken: Harken, corpus: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (corpus / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (corpus / "part.jsonl").write_text("".join(lines[:3]), encoding="utf-8")
+    run = tmp_path / "run"  # a run's folder stands for the report in it
+    assert harken("evaluate", model, corpus / "part.jsonl", "--out", run / "report", "--samples", 50).code == 0
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setattr("harken.evaluation.evaluate.recognize_all", None)
+    for options, message in (
+        (["--baseline", run], "and 8 more is in the candidate only"),
+        (["--out", tmp_path / "file"], "No report can be written to"),
+        (["--out", tmp_path / "file" / "report"], "No report can be written to"),
+    ):
+        refused = harken("evaluate", model, corpus / "train.jsonl", *options)
+        assert (refused.code, refused.out) == (2, "")
+        assert message in refused.err
+
+
+def test_progress_is_over_all_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+
+    @contextmanager
+    def record(what: str) -> Iterator[Callable[[int, int], None]]:
+        shown.append(what)
+        yield lambda done, total: shown.append((done, total))
+
+    monkeypatch.setattr("harken.cli.progress.progress_on_stderr", record)
+    with scoring._progress(["clean", "noise-5db"]) as show:
+        show("clean", 4, 10)
+        show("noise-5db", 4, 10)
+    assert shown == ["recognising under 2 conditions", (4, 20), (14, 20)]
 
 
 def test_a_latency_budget_times_every_utterance(harken: Harken, corpus: Path, model: Path) -> None:
@@ -94,8 +140,31 @@ def test_score_reports_on_texts_of_any_system(harken: Harken, corpus: Path, text
     summary = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
     assert (summary["substitutions"], summary["deletions"], summary["words"]) == (1, 1, 12)
     assert summary["rejected"] == [{"id": "clip-11", "cause": "no text was given"}]
-    assert list(summary["conditions"]) == ["given"]
+    assert list(summary["conditions"]) == ["clean"]
     assert harken("score", corpus / "train.jsonl", texts, "--missing", "skip").code == 2
+
+
+def test_texts_and_a_model_can_be_compared(
+    harken: Harken, corpus: Path, model: Path, texts: Path, tmp_path: Path
+) -> None:
+    harken("score", corpus / "train.jsonl", texts, "--missing", "deletions", "--out", tmp_path / "a")
+    answer = harken("evaluate", model, corpus / "train.jsonl", "--out", tmp_path / "b", "--baseline", tmp_path / "a")
+    assert answer.code == 0, answer.err
+    assert "than system-a by" in answer.out
+    assert harken("compare", tmp_path / "b", tmp_path / "a").code == 0
+
+
+def test_ids_of_another_set_are_named(harken: Harken, corpus: Path, texts: Path, tmp_path: Path) -> None:
+    text = texts.read_text(encoding="utf-8")
+    texts.write_text(f"{text}other\tone\n", encoding="utf-8")
+    one = harken("score", corpus / "train.jsonl", texts)
+    assert one.code == 2
+    assert "system-a.tsv has 1 id that " in one.err
+    assert "the first is 'other'" in one.err
+    texts.write_text(text.replace("clip-", "c"), encoding="utf-8")
+    none = harken("score", corpus / "train.jsonl", texts, "--missing", "deletions")
+    assert none.code == 2
+    assert "have no id in common: the first are 'c00' and 'clip-00'" in none.err
 
 
 def test_a_baseline_is_compared_and_said(harken: Harken, corpus: Path, texts: Path, tmp_path: Path) -> None:

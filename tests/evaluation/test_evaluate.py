@@ -1,6 +1,7 @@
 """Evaluation under conditions, with a recognizer whose mistakes are known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_a_row_for_every_condition_compared_with_the_first(report) -> None:
     assert table["clipping"]["difference"]["p_value"] == 1.0
     assert table["noise-10db"]["condition"]["noise"]["snr_db"] == [10.0, 10.0]
     assert (report.summary["wer"]["value"], report.summary["deletions"]) == (0.0, 0)
+
+
+def test_few_speakers_are_not_drawn_where_no_p_value_could_be_small() -> None:
+    few = [replace(u, speaker=f"s{n % 3}", recording=f"r{n}") for n, u in enumerate(UTTERANCES)]
+    found = evaluate_recognizer(LevelRecognizer(), few, load, conditions=find_conditions("clean,noise-10db"))
+    difference = found.summary["conditions"]["noise-10db"]["difference"]
+    assert (difference["unit"], difference["units"]) == ("recording", 16)
+    assert difference["p_value"] == 1 / 10_001  # of 10,000 random swaps none; the speakers' p could not be below 0.25
 
 
 def test_every_further_condition_has_a_report_of_its_own(report) -> None:

@@ -24,6 +24,7 @@ def test_written_and_read_again(tmp_path: Path, report: EvaluationReport) -> Non
     assert write_report(report, tmp_path / "report") == tmp_path / "report" / "report.json"
     again = read_report(tmp_path / "report")
     assert again.summary == json.loads(json.dumps(dict(report.summary)))
+    assert json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))["files"] == ["utterances.jsonl"]
     assert list(again.rows) == json.loads(json.dumps(list(report.rows)))
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.json", "utterances.jsonl"]
 
@@ -37,7 +38,7 @@ def test_texts_of_any_script_survive(tmp_path: Path) -> None:
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path, report: EvaluationReport) -> None:
-    with pytest.raises(MissingPart, match=r"report\.json does not exist\. Run an evaluation first"):
+    with pytest.raises(MissingPart, match=r"holds no report\.json\. Make a report first"):
         read_report(tmp_path)
     for text in ("{", "\x00", "[]", "{}", '{"wer": 1}'):
         (tmp_path / "report.json").write_text(text, encoding="utf-8")
@@ -45,6 +46,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, report: EvaluationReport) 
             InputError, match=r"report\.json (cannot be read|does not hold|is not an evaluation report)"
         ):
             read_report(tmp_path)
+    (tmp_path / "report.json").unlink()
     write_report(report, tmp_path)
     (tmp_path / "utterances.jsonl").unlink()
     with pytest.raises(MissingPart, match=r"utterances\.jsonl does not exist"):
@@ -61,9 +63,14 @@ def test_conditions_have_folders_of_their_own(tmp_path: Path, report: Evaluation
     assert list(again.conditions) == ["noise-5db"]
     assert again.conditions["noise-5db"].rows[0]["hypothesis"] == "one"
     (tmp_path / "conditions" / "noise-5db" / "report.json").unlink()
-    with pytest.raises(MissingPart, match=r"noise-5db/report\.json does not exist"):
+    with pytest.raises(MissingPart, match=r"noise-5db holds no report\.json"):
         read_report(tmp_path)
 
 
-def test_the_file_itself_may_be_named(tmp_path: Path, report: EvaluationReport) -> None:
-    assert read_report(write_report(report, tmp_path)).summary["words"] == 3
+def test_the_file_itself_or_a_run_may_be_named(tmp_path: Path, report: EvaluationReport) -> None:
+    assert read_report(write_report(report, tmp_path / "run" / "report")).summary["words"] == 3
+    assert read_report(tmp_path / "run").summary["words"] == 3
+    with pytest.raises(InputError, match=r"utterances\.jsonl is not an evaluation report\. Name its folder"):
+        read_report(tmp_path / "run" / "report" / "utterances.jsonl")
+    with pytest.raises(MissingPart, match=r"nowhere does not exist"):
+        read_report(tmp_path / "nowhere")

@@ -44,6 +44,10 @@ def augment(
         raise InputError(f"--threads is {threads}.", hint="Use 1 or more.")
     treatments = _treatments(set_ or [], condition or [], copies, seed)
     utterances = read_manifest(manifest)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise InputError(f"{out} cannot be made a folder: {(err.strerror or str(err)).lower()}.") from err
     with progress_on_stderr("augmenting") as progress:
         result = augment_utterances(
             utterances, out, treatments, keep_original=keep_original, threads=threads, progress=progress

@@ -1,14 +1,11 @@
 """`harken compare`: is the candidate worse than the baseline? Answers with an exit code that a script can use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from harken.cli.output import note, print_json
-
-if TYPE_CHECKING:
-    from harken.evaluation.report import EvaluationReport
 
 REGRESSION, INCONCLUSIVE = 1, 6
 """Exit codes. 2 to 5 are the families of errors; an inconclusive comparison has 0 unless --strict is given."""
@@ -45,6 +42,7 @@ def compare(
     from harken.evaluation.comparison.config import ComparisonConfig
     from harken.evaluation.comparison.display import format_comparison, format_markdown, format_resolution, headline
     from harken.evaluation.comparison.gate import GateConfig, judge
+    from harken.evaluation.report_files import read_report
 
     if markdown == "-" and json_output:
         raise InputError("--markdown - and --json both go to standard output.", hint="Name a file for --markdown.")
@@ -53,7 +51,7 @@ def compare(
         ComparisonConfig, {**settings, "slices": _names(slices)}, source="the comparison's settings"
     )
     gate_config = parse_settings(GateConfig, {"max_regression": max_regression}, source="the gate's settings")
-    first = _read(baseline)
+    first = read_report(baseline)
     if candidate is None:
         found = set_resolution(first, config=config)
         if json_output:
@@ -63,7 +61,7 @@ def compare(
         else:
             typer.echo(format_resolution(found), nl=False)
         return
-    comparison = compare_reports(first, _read(candidate), config=config)
+    comparison = compare_reports(first, read_report(candidate), config=config)
     gate = judge(comparison, gate_config)
     if json_output:
         print_json({"verdict": gate.verdict, "gate": gate.as_json(), "comparison": comparison.as_json()})
@@ -87,17 +85,3 @@ def compare(
 def _names(slices: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in slices.split(",") if name.strip())
     return () if names == ("none",) else names
-
-
-def _read(path: Path) -> "EvaluationReport":
-    """The report at a path: its folder, its report.json, or the run folder that holds it."""
-    from harken.core import MissingPart
-    from harken.evaluation.report_files import REPORT_FILE, read_report
-
-    if path.is_file():
-        return read_report(path.parent)
-    for folder in (path, path / "report"):
-        if (folder / REPORT_FILE).is_file():
-            return read_report(folder)
-    what = "holds no report.json" if path.is_dir() else "does not exist"
-    raise MissingPart(f"{path} {what}.", hint="Give the folder of a report: `harken evaluate ... --out FOLDER`.")

@@ -114,4 +114,4 @@ def _show(report: "EvaluationReport", out: Path | None, json_output: bool) -> No
         return
     typer.echo(format_report(report))
     if out is not None:
-        note(f"report: {out / 'report.html'} (figures in {out / 'report.json'})")
+        note(f"report: {out / 'report.html'} (every number: {out / 'report.json'})")

@@ -1,6 +1,6 @@
 """Scoring a model folder, or texts, on a manifest: shared by `evaluate`, `score` and `demo`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,11 @@ def evaluate_model(
     config = _config(scoring, scoring.normalizer or description.normalizer)
     utterances = read_manifest(scoring.manifest)
     facts = {"name": _model_name(model), "family": description.family, "parameters": description.parameters}
+    _check_folder(out, utterances)
     background = _background(scoring, config, facts)
     baseline = _baseline(scoring)
+    if baseline is not None:
+        _check_comparable(baseline, utterances, config, chosen[0].name)
     recognition = parse_settings(
         RecognitionConfig,
         {"batch_size": batch_size if scoring.latency_budget_ms is None else 1},
@@ -68,7 +71,7 @@ def evaluate_model(
     )
     recognizer = load(model, config=TorchEngineConfig(device=device))
     read = _reader(recognizer.sample_rate_hz)
-    with _progress() as progress:
+    with _progress([condition.name for condition in chosen]) as progress:
         report = evaluate_recognizer(
             recognizer,
             utterances,
@@ -89,6 +92,7 @@ def score_texts(
     """The report of recognised texts in a file, published in `out` if given."""
     from harken.core import InputError
     from harken.data.manifest import read_manifest
+    from harken.evaluation.conditions import CLEAN
     from harken.evaluation.report import build_report
     from harken.evaluation.scoring.hypotheses import read_hypotheses
 
@@ -96,19 +100,20 @@ def score_texts(
         raise InputError(f"--missing is {missing!r}.", hint="Use error or deletions.")
     config = _config(scoring, scoring.normalizer or "basic")
     utterances, texts = read_manifest(scoring.manifest), read_hypotheses(hypotheses)
-    background = _background(scoring, config, {"name": hypotheses.stem, "texts": str(hypotheses)})
-    baseline = _baseline(scoring)
-    absent = [utterance.id for utterance in utterances if utterance.id not in texts]
+    absent = _absent(utterances, texts, hypotheses, scoring.manifest)
     if absent and missing == "error":
         raise InputError(
             f"{hypotheses} has no text for {len(absent)} of {len(utterances)} utterances, the first is {absent[0]!r}.",
             hint="Recognise them too, or use --missing deletions.",
         )
+    _check_folder(out, utterances)
+    background = _background(scoring, config, {"name": hypotheses.stem, "texts": str(hypotheses)})
+    baseline = _baseline(scoring)
     report = build_report(
         utterances,
         texts,
         rejected=dict.fromkeys(absent, "no text was given"),
-        condition="given",
+        condition=CLEAN,
         config=config,
         background=background,
     )
@@ -152,10 +157,52 @@ def _background(scoring: Scoring, config: "ReportConfig", model: dict[str, Any])
     )
 
 
+def _absent(utterances: "list[Utterance]", texts: Mapping[str, str], hypotheses: Path, manifest: Path) -> list[str]:
+    """Ids without a text. Raises InputError for texts that belong to no utterance."""
+    from harken.cli.output import counted
+    from harken.core import InputError
+
+    known = {utterance.id for utterance in utterances}
+    strange = [id_ for id_ in texts if id_ not in known]
+    if texts and len(strange) == len(texts):
+        raise InputError(
+            f"{hypotheses} and {manifest} have no id in common: the first are {strange[0]!r} and {utterances[0].id!r}.",
+            hint="Give the texts the ids of the manifest.",
+        )
+    if strange:
+        raise InputError(
+            f"{hypotheses} has {counted(len(strange), 'id')} that {manifest} lacks, the first is {strange[0]!r}.",
+            hint="Remove what is too much, or score against the manifest that has them.",
+        )
+    return [utterance.id for utterance in utterances if utterance.id not in texts]
+
+
+def _check_folder(out: Path | None, utterances: "list[Utterance]") -> None:
+    """Refuse a folder that cannot take the report before the work, not after it."""
+    from harken.evaluation.publish import check_publishing
+
+    if out is not None:
+        check_publishing(out, utterances)
+
+
 def _baseline(scoring: Scoring) -> "EvaluationReport | None":
     from harken.evaluation.report_files import read_report
 
     return None if scoring.baseline is None else read_report(scoring.baseline)
+
+
+def _check_comparable(
+    baseline: "EvaluationReport", utterances: "list[Utterance]", config: "ReportConfig", condition: str
+) -> None:
+    """Refuse a baseline of another test set, normaliser or condition before the work, by a report without any text."""
+    from dataclasses import replace
+
+    from harken.evaluation.comparison.pairs import pair_reports
+    from harken.evaluation.report import build_report
+
+    quick = replace(config, samples=1, latency_budget_ms=None, errors=replace(config.errors, phonemes=False))
+    silence = dict.fromkeys((utterance.id for utterance in utterances), "")
+    pair_reports(baseline, build_report(utterances, silence, condition=condition, config=quick))
 
 
 def _finish(
@@ -198,8 +245,10 @@ def _reader(sample_rate_hz: int) -> "LoadAudio":
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress(conditions: Sequence[str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress over the utterances of all conditions together."""
     from harken.cli.progress import progress_on_stderr
 
-    with progress_on_stderr("recognising") as show:
-        yield lambda condition, done, total: show(done, total)
+    several = f" under {len(conditions)} conditions" if len(conditions) > 1 else ""
+    with progress_on_stderr(f"recognising{several}") as show:
+        yield lambda name, done, total: show(conditions.index(name) * total + done, len(conditions) * total)

@@ -6,8 +6,6 @@ from typing import Any
 from harken.core.tables import text_table
 from harken.evaluation.report import EvaluationReport
 
-_COLUMNS = ("", "WER %", "interval", "more", "CER %", "sub", "del", "ins", "words", "RTF")
-
 
 def sample_predictions(rows: Sequence[Mapping[str, Any]], n: int = 5) -> list[Mapping[str, Any]]:
     """`n` rows of a report, evenly spread from the best to the worst, so that neither is hidden.
@@ -29,8 +27,7 @@ def sample_predictions(rows: Sequence[Mapping[str, Any]], n: int = 5) -> list[Ma
 def format_report(report: EvaluationReport, *, samples: int = 5) -> str:
     """The report as text: a row per condition, verdict against the baseline, what goes wrong, sample predictions."""
     summary = report.summary
-    rows = [(name, figures) for name, figures in summary["conditions"].items()]
-    parts = [text_table([_COLUMNS, *(_figures(name, figures) for name, figures in rows)])]
+    parts = [text_table(_condition_rows(summary["conditions"]))]
     if summary["baseline"] is not None:
         parts.append(baseline_verdict(summary))
     parts.append(_conditions_line(summary))
@@ -70,35 +67,47 @@ def _p_value(value: float | None) -> str:
     return "unknown" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _figures(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
-    wer, difference = figures["wer"], figures["difference"]
-    interval = "none" if wer["low"] is None else f"{100 * wer['low']:.2f} to {100 * wer['high']:.2f}"
-    more = "" if difference is None or difference["value"] is None else f"{100 * difference['value']:+.2f}"
-    return (
-        name,
-        _percent(wer["value"]),
-        interval,
-        more,
-        _percent(figures["cer"]["value"]),
-        *(f"{figures[key]:,}" for key in ("substitutions", "deletions", "insertions", "words")),
-        "-" if figures["rtf"] is None else f"{figures['rtf']:.3f}",
-    )
+def _condition_rows(conditions: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The table of conditions with its head; what no condition has gets no column."""
+    first = next(iter(conditions))
+    compared = len(conditions) > 1
+    timed = any(figures["rtf"] is not None for figures in conditions.values())
+    columns = ["", "WER %", "interval", *([f"vs {first}"] if compared else []), "CER %", "sub", "del", "ins", "words"]
+    rows = [[*columns, *(["RTF"] if timed else [])]]
+    for name, figures in conditions.items():
+        wer, difference = figures["wer"], figures["difference"]
+        row = [name, _percent(wer["value"])]
+        row.append("none" if wer["low"] is None else f"{100 * wer['low']:.2f} to {100 * wer['high']:.2f}")
+        if compared:
+            known = difference is not None and difference["value"] is not None
+            row.append(f"{round(100 * difference['value'], 2) + 0.0:+.2f}" if known else "")
+        row.append(_percent(figures["cer"]["value"]))
+        row += [f"{figures[key]:,}" for key in ("substitutions", "deletions", "insertions", "words")]
+        if timed:
+            row.append("-" if figures["rtf"] is None else f"{figures['rtf']:.3f}")
+        rows.append(row)
+    return rows
 
 
 def _findings(summary: Mapping[str, Any]) -> list[str]:
     """What is worth a sentence: speakers far apart, hallucinations, keywords, switches of language, late answers."""
     found = []
     spread = summary["speaker_distribution"]
-    if spread is not None and spread["speakers"] > 1:
-        worst = ", ".join(f"{row['speaker']} {_percent(row['wer'])} %" for row in spread["worst"][:3])
+    if spread is not None and spread["speakers"] > 1 and spread["worst"][0]["wer"]:
+        worst = ", ".join(f"{row['speaker']} {_percent(row['wer'])} %" for row in spread["worst"][:3] if row["wer"])
         found.append(
             f"Worst of {spread['speakers']:,} speakers: {worst}; the median is {_percent(spread['median'])} %."
         )
     invented = summary["hallucinations"]
-    kinds = {"insertion runs": "insertion_runs", "repetitions": "repetitions", "words on silence": "on_empty"}
-    counts = [f"{invented[key]:,} {name}" for name, key in kinds.items() if invented[key]]
+    kinds = {
+        "insertion_runs": "with a run of insertions",
+        "repetitions": "with repetitions",
+        "on_empty": "with words where the reference has none",
+        "speaking_rate": "with more characters than can be said in the time",
+    }
+    counts = [f"{invented[key]:,} {name}" for key, name in kinds.items() if invented[key]]
     if counts:
-        found.append(f"Possible hallucinations: {', '.join(counts)}.")
+        found.append(f"Possible hallucinations, in utterances: {', '.join(counts)}.")
     keywords = summary["keywords"]
     if keywords is not None:
         found.append(
@@ -109,7 +118,7 @@ def _findings(summary: Mapping[str, Any]) -> list[str]:
     if mixed is not None:
         found.append(
             f"Code-switching: switch-point F1 {_percent(mixed['switch_points']['0']['f1'])} % "
-            f"({_percent(mixed['switch_points']['1']['f1'])} % within a word), "
+            f"({_percent(mixed['switch_points']['1']['f1'])} % within one word), "
             f"language accuracy {_percent(mixed['language_accuracy'])} %."
         )
     budget = summary["latency_budget"]
@@ -137,7 +146,9 @@ def _conditions_line(summary: Mapping[str, Any]) -> str:
         words.append(f"{100 * wer['confidence']:g} % interval over {wer['units']:,} {wer['unit']}s")
     if summary["latency_ms"]["p50"] is not None:
         latency = summary["latency_ms"]
-        words.append(f"latency {latency['p50']:.1f} ms (p95 {latency['p95']:.1f} ms)")
+        threads = (summary["timing"] or {}).get("threads")
+        stated = "" if threads is None else f", {threads} thread{'' if threads == 1 else 's'}"
+        words.append(f"latency {latency['p50']:.1f} ms (p95 {latency['p95']:.1f} ms{stated})")
     return ", ".join(words) + "."
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from harken.audio.quality import measure_quality
 from harken.core import InputError, Recognizer, Utterance, Waveform
+from harken.evaluation.comparison.config import ENOUGH_BLOCKS
 from harken.evaluation.conditions import CLEAN, CONDITIONS, Condition, apply_condition
 from harken.evaluation.recognition import LoadAudio, RecognitionConfig, recognize_all
 from harken.evaluation.report import Background, EvaluationReport, ReportConfig, build_report, references_of
-from harken.evaluation.statistics.intervals import choose_units
+from harken.evaluation.statistics.intervals import BLOCKS, pick_unit
 from harken.evaluation.statistics.paired_tests import sign_flip_test
 
 Progress = Callable[[str, int, int], None]
@@ -99,8 +100,9 @@ def join_conditions(
 def _difference(
     first: EvaluationReport, other: EvaluationReport, utterances: Sequence[Utterance], config: ReportConfig
 ) -> dict[str, Any]:
-    """What a condition adds to the WER, paired by utterance and drawn by speaker."""
-    unit, labels = choose_units(utterances)
+    """What a condition adds to the WER, paired by utterance and drawn as `compare` draws: by speaker where enough."""
+    blocks = {name: [getattr(utterance, name) for utterance in utterances] for name in BLOCKS}
+    unit, labels = pick_unit(blocks, fewest=ENOUGH_BLOCKS)
     words = np.array([row["words"] for row in first.rows], dtype=np.int64)
     errors, more_errors = (
         np.array([row["substitutions"] + row["deletions"] + row["insertions"] for row in report.rows], dtype=np.int64)
@@ -109,7 +111,15 @@ def _difference(
     test = sign_flip_test(
         errors, words, more_errors, words, labels, unit=unit, confidence=config.confidence, seed=config.seed
     )
-    return {"value": test.value, "low": test.low, "high": test.high, "p_value": test.p_value, "note": test.note}
+    return {
+        "value": test.value,
+        "low": test.low,
+        "high": test.high,
+        "p_value": test.p_value,
+        "unit": test.unit,
+        "units": test.units,
+        "note": test.note,
+    }
 
 
 def _under(condition: Condition, load_audio: LoadAudio, sample_rate_hz: int, seed: int) -> LoadAudio:

@@ -8,15 +8,32 @@ hardest.jsonl, audio/     a manifest of the hardest utterances, and their audio
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harken.core import Utterance, Waveform
+from harken.core import MissingPart, Utterance, Waveform
 from harken.evaluation.errors import export_hardest
 from harken.evaluation.page import Clip, write_figures, write_page
 from harken.evaluation.recognition import LoadAudio
 from harken.evaluation.report import EvaluationReport
-from harken.evaluation.report_files import write_report
+from harken.evaluation.report_files import write_files
+from harken.evaluation.report_folder import check_report_folder, replacing_report
+
+
+def check_publishing(folder: Path, utterances: Sequence[Utterance], *, figures: bool = True) -> None:
+    """Make sure, before any work, that `publish_report` will be able to write a report on `utterances` to `folder`.
+
+    Raises InputError where the folder cannot be written to, holds files of somebody else that would be overwritten, or
+    has audio of `utterances` in the report that would be replaced; MissingPart where figures are wanted without
+    matplotlib.
+    """
+    check_report_folder(folder, utterances)
+    if figures and find_spec("matplotlib") is None:
+        raise MissingPart(
+            "Figures need the package matplotlib.",
+            hint="Install it with: pip install 'harken[eval]', or leave out --out.",
+        )
 
 
 def publish_report(
@@ -31,10 +48,13 @@ def publish_report(
 ) -> EvaluationReport:
     """Write a report with its page, its figures and the audio of its hardest utterances.
 
-    `load_audio` gives an utterance's waveform, (samples,) float32 in [-1, 1] at `sample_rate_hz`. Gives back the report
-    with the exported audio named under "hardest". Raises MissingPart where matplotlib is absent and figures are wanted.
+    It takes the place of an earlier report in `folder`, of which no file stays behind; files that no report made are
+    left alone, and after a failure the folder is as it was. `load_audio` gives an utterance's waveform, (samples,)
+    float32 in [-1, 1] at `sample_rate_hz`. Gives back the report with the exported audio named under "hardest". Raises
+    what `check_publishing` does.
     """
     folder = Path(folder)
+    check_publishing(folder, utterances, figures=figures)
     heard: dict[str, Waveform] = {}
 
     def remember(utterance: Utterance) -> Waveform:
@@ -42,14 +62,14 @@ def publish_report(
         return heard[utterance.id]
 
     hypotheses = {row["id"]: row["hypothesis"] for row in report.rows}
-    hardest = export_hardest(
-        report.summary["hardest"], utterances, remember, folder, sample_rate_hz=sample_rate_hz, hypotheses=hypotheses
-    )
-    report = replace(report, summary={**report.summary, "hardest": hardest})
-    write_report(report, folder)
-    if figures:
-        write_figures(report, folder)
-    write_page(report, folder, title=title, clips=_clips(hardest, heard, sample_rate_hz))
+    rows = report.summary["hardest"]
+    with replacing_report(folder) as new:
+        hardest = export_hardest(rows, utterances, remember, new, sample_rate_hz=sample_rate_hz, hypotheses=hypotheses)
+        report = replace(report, summary={**report.summary, "hardest": hardest})
+        if figures:
+            write_figures(report, new)
+        write_page(report, new, title=title, clips=_clips(hardest, heard, sample_rate_hz))
+        write_files(report, new)
     return report
 
 

@@ -1,6 +1,6 @@
 """Reports on disk.
 
-report.json               the figures
+report.json               the figures, and under "files" the names of the report's other files
 utterances.jsonl          every utterance: texts, counts, alignment
 conditions/NAME/          the same two files for every further condition
 """
@@ -12,39 +12,66 @@ from typing import Any
 from harken.core import InputError, MissingPart
 from harken.core.files import replacing
 from harken.evaluation.report import UTTERANCE_FILE, EvaluationReport
+from harken.evaluation.report_folder import FILES, REPORT_FILE, is_report, replacing_report
 
-REPORT_FILE = "report.json"
 CONDITIONS = "conditions"
 
 
 def write_report(report: EvaluationReport, folder: Path) -> Path:
-    """Write a report, each file wholly or not at all; the path of `report.json`, which is written last."""
+    """Write a report in the place of an earlier one, wholly or not at all; the path of `report.json`.
+
+    Files of the earlier report that this one does not have are removed, such as its page and figures. Raises
+    InputError where the folder cannot be written to, or a file is in the way that no report made.
+    """
     folder = Path(folder)
-    for name, other in report.conditions.items():
-        write_report(other, folder / CONDITIONS / name)
-    with replacing(folder / UTTERANCE_FILE) as file:
-        for row in report.rows:
-            file.write(_json_bytes(row))
-    with replacing(folder / REPORT_FILE) as file:
-        file.write(_json_bytes(report.summary, indent=2))
+    with replacing_report(folder) as new:
+        write_files(report, new)
     return folder / REPORT_FILE
 
 
-def read_report(path: Path) -> EvaluationReport:
-    """The report in a folder, or the one whose `report.json` is named.
+def write_files(report: EvaluationReport, folder: Path) -> None:
+    """Write a report's own files to a folder, and list in `report.json` what is in the folder besides it."""
+    for name, other in report.conditions.items():
+        write_files(other, folder / CONDITIONS / name)
+    with replacing(folder / UTTERANCE_FILE) as file:
+        for row in report.rows:
+            file.write(_json_bytes(row))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with replacing(folder / REPORT_FILE) as file:
+        file.write(_json_bytes({**report.summary, FILES: files}, indent=2))
 
-    Raises MissingPart when a file is absent, InputError when one is damaged.
+
+def read_report(path: Path) -> EvaluationReport:
+    """The report in a folder, in a run's folder, or the one whose `report.json` is named.
+
+    The list of files is left out: it is about the folder. Raises MissingPart when a file is absent, InputError when one
+    is damaged.
     """
-    path = Path(path)
-    file = path if path.name == REPORT_FILE else path / REPORT_FILE
-    summaries = _load(file)
-    if len(summaries) != 1 or "utterance_file" not in summaries[0] or "conditions" not in summaries[0]:
+    file = _find(Path(path))
+    (summary,) = _load(file)
+    if not is_report(summary):
         raise InputError(f"{file} is not an evaluation report.", hint="Name the folder `harken evaluate` wrote.")
-    summary, folder = summaries[0], file.parent
+    summary.pop(FILES, None)
+    folder = file.parent
     return EvaluationReport(
         summary=summary,
         rows=_load(folder / summary["utterance_file"], lines=True),
         conditions={name: read_report(folder / CONDITIONS / name) for name in list(summary["conditions"])[1:]},
+    )
+
+
+def _find(path: Path) -> Path:
+    """`report.json` at a path, which may be that file, its folder, or a run's folder with the folder `report`."""
+    if path.name == REPORT_FILE:
+        return path
+    for folder in (path, path / "report"):
+        if (folder / REPORT_FILE).is_file():
+            return folder / REPORT_FILE
+    if path.is_file():
+        raise InputError(f"{path} is not an evaluation report.", hint=f"Name its folder, or its {REPORT_FILE}.")
+    raise MissingPart(
+        f"{path} {'holds no ' + REPORT_FILE if path.is_dir() else 'does not exist'}.",
+        hint="Make a report first: `harken evaluate ... --out FOLDER`.",
     )
 
 

@@ -84,9 +84,9 @@ def _advice(comparison: Comparison, gate: GateResult) -> list[str]:
     if gate.needed is None:
         return ["The test set cannot settle this. Add utterances and evaluate both again."]
     difference = comparison.difference
-    count = _counted(gate.needed.utterances, "utterance")
-    if difference.unit != "utterance":
-        count += f" of {_counted(gate.needed.units, difference.unit)}"
+    count = _counted(_rounded(gate.needed.utterances), "utterance")
+    if gate.needed.units != gate.needed.utterances:
+        count += f" of {_counted(_rounded(gate.needed.units), difference.unit)}"
     return [
         f"It takes about {count} like these to settle a difference of {gate.max_regression:g} points; "
         f"there are {_counted(comparison.utterances, 'utterance')}."
@@ -172,7 +172,7 @@ def _changed_table(changed: Sequence[ChangedUtterance]) -> str:
         (_code(one.id), f"{one.change:+d}", _code(one.reference), _code(one.baseline), _code(one.candidate))
         for one in changed
     ]
-    return _markdown_table(rows, escaped=True)
+    return _markdown_table(rows, escaped=True, numbers=(1,))
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -205,13 +205,22 @@ def _percent(rate: float | None) -> str:
     return "none" if rate is None else f"{100 * rate:.2f}"
 
 
+def _rounded(count: int) -> int:
+    """To two digits: an estimate of a size is no better than that."""
+    return round(count, 2 - len(str(count)))
+
+
 def _counted(count: int, one: str) -> str:
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
-def _markdown_table(rows: Sequence[Sequence[str]], *, escaped: bool = False) -> str:
+def _markdown_table(
+    rows: Sequence[Sequence[str]], *, escaped: bool = False, numbers: Sequence[int] | None = None
+) -> str:
+    """`numbers` are the columns aligned to the right: by default all but the first."""
     head, *body = [[cell if escaped else _cell(cell) for cell in row] for row in rows]
-    rule = ["---", *["---:"] * (len(head) - 1)]
+    right = range(1, len(head)) if numbers is None else numbers
+    rule = ["---:" if column in right else "---" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 
 
