@@ -44,7 +44,7 @@ def test_rejections_are_named() -> None:
 def test_the_verdict_against_a_baseline() -> None:
     right, wrong = report_of(RIGHT), report_of({"u1": "one two three", "u2": "four nine"})
     worse = format_report(with_baseline(wrong, right))
-    assert "WORSE than untouched base model by 20.00 points of WER; this may be chance (p 1.000, sign-flip" in worse
+    assert "WORSE than untouched base model by 20.00 points of WER; this may be chance (p = 1, sign-flip" in worse
     better = format_report(with_baseline(right, wrong, name="whisper-small"))
     assert "Better than whisper-small by 20.00 points of WER (100 % fewer errors); this may be chance" in better
     assert "WORSE" not in better

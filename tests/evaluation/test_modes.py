@@ -136,7 +136,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         compare_modes({}, UTTERANCES, read)
     with pytest.raises(InputError, match="no utterances"):
         compare_modes({"single": single_mode(parrot)}, [], read)
-    with pytest.raises(InputError, match="no reference text"):
+    with pytest.raises(InputError, match="without a reference text"):
         compare_modes({"single": single_mode(parrot)}, [Utterance(id="a", audio="a", duration_s=1.0)], read)
     with pytest.raises(RunFailed, match="'odd' gave 0 answers for 1 waveforms"):
         compare_modes({"odd": Mode(run=lambda _: [])}, UTTERANCES, read)

@@ -169,7 +169,7 @@ def test_the_report_has_texts_rejections_and_speed() -> None:
 def test_a_set_without_texts_is_refused_before_any_work() -> None:
     recognizer = Speller(Clock())
     untold = Utterance(id="u0", audio="/0.wav", duration_s=1.0)
-    with pytest.raises(InputError, match="no reference text"):
+    with pytest.raises(InputError, match="without a reference text"):
         evaluate_recognizer(recognizer, [untold], load)
     assert recognizer.batches == []
 

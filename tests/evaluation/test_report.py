@@ -73,7 +73,7 @@ def test_intervals_name_what_was_drawn(summary: dict[str, Any]) -> None:
         assert rate["method"] == "bootstrap"
     # With two speakers, a sample is one of them twice or each once: 3 of 5 words, 4 of 5, or 7 of 10 are wrong.
     assert (summary["wer"]["low"], summary["wer"]["high"]) == (pytest.approx(0.6), pytest.approx(0.8))
-    assert "Only 2 units" in summary["wer"]["note"]
+    assert "Only 2 speakers" in summary["wer"]["note"]
 
 
 def test_groups(summary: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ def test_another_condition_alignment_and_profile() -> None:
 
 
 def test_utterances_without_a_text_or_a_hypothesis_are_refused() -> None:
-    with pytest.raises(InputError, match=r"1 of 5 utterances have no reference text, the first is 'u5'"):
+    with pytest.raises(InputError, match=r"1 of 5 utterances without a reference text, the first is 'u5'"):
         build_report([*UTTERANCES, utterance("u5", None, speaker="cleo")], {})
     with pytest.raises(InputError, match=r"1 utterance \('u4'\) without a hypothesis"):
         build_report(UTTERANCES, TEXTS)

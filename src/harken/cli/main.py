@@ -70,9 +70,10 @@ def main() -> None:
     """Run the command line; never shows a traceback for an error raised on purpose, nor for a disk that refuses."""
     try:
         app(prog_name="harken")  # the same words whichever way it was started
-    except KeyboardInterrupt:
-        complain("Interrupted.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what Typer makes of a Ctrl-C
+            complain("Interrupted.")
+        raise
     except Exception as err:
         from harken.core.errors import HarkenError, RunFailed  # only now: it brings NumPy, and --help needs none
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from harken.core.tables import text_table
 from harken.evaluation.report import EvaluationReport
+from harken.evaluation.statistics.p_values import p_text
 
 
 def sample_predictions(rows: Sequence[Mapping[str, Any]], n: int = 5) -> list[Mapping[str, Any]]:
@@ -60,11 +61,7 @@ def baseline_verdict(summary: Mapping[str, Any]) -> str:
         verdict += f" ({points / baseline['wer']:.0f} % fewer errors)"
     p_value = baseline["difference"]["p_value"]
     chance = "" if baseline["certain"] else "; this may be chance"
-    return f"{verdict}{chance} (p {_p_value(p_value)}, sign-flip by {baseline['difference']['unit']})."
-
-
-def _p_value(value: float | None) -> str:
-    return "unknown" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"{verdict}{chance} ({p_text(p_value)}, sign-flip by {baseline['difference']['unit']})."
 
 
 def _condition_rows(conditions: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harken.core import InputError, Strict, Utterance
-from harken.evaluation.code_switching.scoring import code_switching_summary
+from harken.evaluation.code_switching.scoring import label_words
 from harken.evaluation.errors import ErrorAnalysis, ErrorAnalysisConfig, Keyword, analyze_errors
 from harken.evaluation.latency import latency_constrained
 from harken.evaluation.scoring.alignment import CorpusAlignment
@@ -147,6 +147,7 @@ def build_report(
         alignment=config.alignment,
         units=config.units,
     )
+    labelled = label_words(result, utterances, background.identifier)
     analysis = analyze_errors(
         result,
         utterances,
@@ -154,6 +155,7 @@ def build_report(
         snr_db=background.snr_db,
         known_words=background.training_words,
         keywords=background.keywords,
+        word_languages=None if labelled is None else labelled.tags,
     )
     figures = _figures(result, utterances, timing, config)
     slices = analysis.summary["slices"]
@@ -168,7 +170,7 @@ def build_report(
         "speakers": slices.get("speaker", {}),
         "languages": slices.get("language", {}),
         **analysis.summary,
-        "code_switching": code_switching_summary(result, utterances, background.identifier),
+        "code_switching": None if labelled is None else labelled.summarize(result),
         "baseline": None,
         "latency_budget": _latency_budget(result, utterances, timing, config),
         "rejected": [{"id": id_, "cause": cause} for id_, cause in rejected.items()],
@@ -184,7 +186,7 @@ def references_of(utterances: Sequence[Utterance]) -> dict[str, str]:
     silent = [u.id for u in utterances if u.text is None]
     if silent:
         raise InputError(
-            f"{len(silent)} of {len(utterances)} utterances have no reference text, the first is {silent[0]!r}.",
+            f"{len(silent)} of {len(utterances)} utterances without a reference text, the first is {silent[0]!r}.",
             hint="Leave them out of the test set, or add their texts.",
         )
     texts: dict[str, str] = {}

@@ -125,7 +125,11 @@ def read_description(folder: Path) -> ModelDescription:
 def _read_harken_json(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
-        what = "is not a model folder: it has no harken.json" if folder.is_dir() else "does not exist"
+        what = "does not exist"
+        if folder.exists():
+            what = (
+                "is not a model folder: it has no harken.json" if folder.is_dir() else "is a file, not a model folder"
+            )
         raise MissingPart(f"{folder} {what}.", hint="Give the model/ folder of a finished run.")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

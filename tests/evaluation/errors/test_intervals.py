@@ -22,7 +22,7 @@ def test_two_and_three_units_match_every_possible_draw() -> None:
         low, high = np.quantile(rates, [0.1, 0.9], method="inverted_cdf")
         assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
     assert [(one.unit, one.units) for one in found] == [("speaker", 2), ("utterance", 3)]
-    assert found[0].note.startswith("Only 2 units (speaker)")
+    assert found[0].note.startswith("Only 2 speakers")
 
 
 def test_close_to_one_interval_at_a_time() -> None:

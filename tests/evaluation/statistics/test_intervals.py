@@ -78,7 +78,7 @@ def test_interval_agrees_with_scipys_bootstrap() -> None:
 def test_few_units_are_warned_about_and_samples_without_words_left_out() -> None:
     interval = bootstrap_interval([1, 1, 2], [0, 4, 4], ["a", "b", "c"], unit="speaker")
     assert (interval.unit, interval.units) == ("speaker", 3)
-    assert interval.note.startswith("Only 3 units (speaker)")
+    assert interval.note.startswith("Only 3 speakers")
     assert interval.low is not None
     assert interval.high is not None
     assert 0 < interval.low < interval.high  # the sample that drew "a" three times would divide by zero

@@ -20,7 +20,7 @@ from harken.evaluation.scoring.alignment import CorpusAlignment
 from harken.evaluation.scoring.encode import EncodedTexts
 from harken.evaluation.scoring.lattice import CORRECT, DELETED, INSERTED
 from harken.evaluation.scoring.metrics import Score
-from harken.text.languages import LanguageIdentifier, words_by_language
+from harken.text.languages import OTHER, LanguageIdentifier, words_by_language
 
 Item = TypeVar("Item")
 
@@ -164,6 +164,33 @@ def code_switching_summary(
 
     Raises InputError as `labels_of` and `fit_labels` do.
     """
+    labelled = label_words(score, utterances, identifier)
+    return None if labelled is None else labelled.summarize(score)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledWords:
+    """Languages of the scored reference words, a list for each utterance, and where they come from."""
+
+    labels: Sequence[Sequence[str]]
+    identifier: LanguageIdentifier
+    facts: Mapping[str, Any]
+
+    def summarize(self, score: Score) -> dict[str, Any]:
+        """The block `code_switching` of a report on `score`."""
+        found = score_code_switching(score, self.labels, identifier=self.identifier)
+        return {**found.as_json(), "labels": dict(self.facts)}
+
+    @property
+    def tags(self) -> list[list[str | None]]:
+        """The labels, None for words that belong to no language."""
+        return [[None if label == OTHER else label for label in labels] for labels in self.labels]
+
+
+def label_words(
+    score: Score, utterances: Sequence[Utterance], identifier: LanguageIdentifier | None = None
+) -> LabelledWords | None:
+    """The labels that `code_switching_summary` goes by; arguments, None and errors are the same."""
     if tuple(utterance.id for utterance in utterances) != score.ids:
         raise InputError("The utterances are not those of the score, in its order.")
     labelled = [utterance for utterance in utterances if WORD_LANGUAGES in utterance.extra]
@@ -173,9 +200,11 @@ def code_switching_summary(
         if len(found) < 2:
             return None
         identifier, source = LanguageIdentifier.train(found), "trained on the labelled references"
-    labels = fit_labels(score, utterances, labels_of(utterances, identifier))
-    facts = {"manifest": len(labelled), "not in manifest": len(utterances) - len(labelled), "identifier": source}
-    return {**score_code_switching(score, labels, identifier=identifier).as_json(), "labels": facts}
+    return LabelledWords(
+        labels=fit_labels(score, utterances, labels_of(utterances, identifier)),
+        identifier=identifier,
+        facts={"manifest": len(labelled), "not in manifest": len(utterances) - len(labelled), "identifier": source},
+    )
 
 
 def _compare_switches(

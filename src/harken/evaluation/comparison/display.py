@@ -7,6 +7,7 @@ from harken.core.tables import text_table
 from harken.evaluation.comparison.comparison import ChangedUtterance, Comparison
 from harken.evaluation.comparison.gate import GateResult
 from harken.evaluation.comparison.slices import SystemFigures
+from harken.evaluation.statistics.p_values import p_text, p_value_text
 from harken.evaluation.statistics.paired_tests import PairedDifference
 from harken.evaluation.statistics.power import Detectable
 
@@ -126,15 +127,15 @@ def _difference(difference: PairedDifference, baseline: SystemFigures) -> str:
         text += f" ({share:.1f} % {'more' if difference.value > 0 else 'fewer'} errors)"
     if difference.low is not None and difference.high is not None:
         text += f", {100 * difference.confidence:g} % interval {_interval(difference)}"
-    return text if difference.p_value is None else f"{text}, {_p(difference.p_value)}"
+    return text if difference.p_value is None else f"{text}, {p_text(difference.p_value)}"
 
 
 def _other_tests(comparison: Comparison) -> Iterator[str]:
-    yield f"paired bootstrap {_p(comparison.bootstrap.p_value)}"
+    yield f"paired bootstrap {p_text(comparison.bootstrap.p_value)}"
     segments = comparison.mapsswe
     if segments is not None and segments.z is not None:
-        yield f"MAPSSWE {_p(segments.p_value)} (Z = {segments.z:.3f}, {_counted(segments.segments, 'segment')})"
-    yield f"t-test on the rates of utterances {_p(comparison.t_test.p_value)}"
+        yield f"MAPSSWE {p_text(segments.p_value)} (Z = {segments.z:.3f}, {_counted(segments.segments, 'segment')})"
+    yield f"t-test on the rates of utterances {p_text(comparison.t_test.p_value)}"
 
 
 def _part_rows(comparison: Comparison, gate: GateResult) -> Iterator[tuple[str, ...]]:
@@ -147,7 +148,7 @@ def _part_rows(comparison: Comparison, gate: GateResult) -> Iterator[tuple[str, 
             _percent(part.candidate.wer),
             "none" if part.difference.value is None else _points(part.difference.value),
             _interval(part.difference),
-            _p_value(part.adjusted_p),
+            p_value_text(part.adjusted_p),
             verdict.verdict,
         )
 
@@ -188,17 +189,6 @@ def _interval(difference: PairedDifference) -> str:
     if difference.low is None or difference.high is None:
         return "none"
     return f"{_points(difference.low)} to {_points(difference.high)}"
-
-
-def _p(value: float | None) -> str:
-    shown = _p_value(value)
-    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
 
 
 def _percent(rate: float | None) -> str:

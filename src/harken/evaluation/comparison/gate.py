@@ -14,6 +14,7 @@ from typing import Any, Literal
 from harken.core import InputError, Strict
 from harken.evaluation.comparison.comparison import Comparison
 from harken.evaluation.comparison.slices import SliceComparison
+from harken.evaluation.statistics.p_values import p_text
 from harken.evaluation.statistics.paired_tests import PairedDifference
 from harken.evaluation.statistics.power import SampleSize
 
@@ -141,7 +142,7 @@ def explain(difference: PairedDifference, p_worse: float | None, level: float, m
     points, sure = 100 * difference.value, f"{100 * difference.confidence:g} % confidence"
     change = "no difference" if points == 0 else f"{abs(points):.2f} points {'worse' if points > 0 else 'better'}"
     if verdict == "regression":
-        return f"{change} where {max_regression:g} is allowed, and beyond chance (p = {p_worse:.2g})."
+        return f"{change} where {max_regression:g} is allowed, and beyond chance ({p_text(p_worse)})."
     if difference.upper is None:
         return f"{change}, but {_counted(difference)} too few to tell."
     worst = 100 * difference.upper
@@ -149,7 +150,7 @@ def explain(difference: PairedDifference, p_worse: float | None, level: float, m
     if verdict == "pass":
         return f"{change}, and {limit} at {sure}." if points or worst else "no difference."
     if _is_above(difference.value, max_regression):
-        return f"{change} where {max_regression:g} is allowed, but chance is not ruled out (p = {p_worse:.2g})."
+        return f"{change} where {max_regression:g} is allowed, but chance is not ruled out ({p_text(p_worse)})."
     return f"{change}, but up to {worst:.2f} points worse cannot be ruled out at {sure}."
 
 

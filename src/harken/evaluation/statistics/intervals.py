@@ -107,7 +107,7 @@ def few_units_note(units: int, name: str) -> str:
     """What to say of a percentile interval of so few units; "" where there are enough."""
     if units >= FEW_UNITS:
         return ""
-    return f"Only {units} units ({name}): the true rate lies outside more often than the confidence says."
+    return f"Only {units} {name}s: the true rate lies outside more often than the confidence says."
 
 
 def choose_units(utterances: Sequence[Utterance]) -> tuple[str, list[str] | None]:

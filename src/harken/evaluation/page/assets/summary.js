@@ -101,11 +101,33 @@ function summarySection() {
 }
 
 // Settings of a condition as one line of text: those inside others follow their name.
+// A condition's facts as words: {"snr_db": [10, 10]} is "SNR 10 dB". The unit is the last part of a name.
+const UNITS = { s: "s", db: "dB", m: "m", hz: "Hz", kbps: "kbps" };
+const ABBREVIATIONS = { snr: "SNR", t60: "T60", pyav: "PyAV" };
+
 function settings(value) {
-  if (Array.isArray(value)) return value.map(settings).join(" to ");
-  if (value === null || typeof value !== "object") return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
-  return Object.entries(value).filter(([name]) => !["name", "kind", "description"].includes(name))
-    .map(([name, part]) => `${spoken(name)} ${settings(part)}`).join(", ");
+  return Object.entries(value).filter(([name, part]) => !["name", "kind", "description"].includes(name) && part !== 0)
+    .map(([block, part]) => (isPlain(part) ? Object.entries(part).filter(([, item]) => item !== 0).map(setting).join(", ") : setting([block, part])))
+    .join("; ");
+}
+
+const isPlain = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function setting([name, value]) {
+  if (Array.isArray(value) && value.some(isPlain)) return amount(value);
+  const words = name.split("_"), unit = words.length > 1 || words[0] === "kbps" ? UNITS[words.at(-1)] : undefined;
+  const label = (unit ? words.slice(0, -1) : words).map((word) => ABBREVIATIONS[word] ?? word).join(" ");
+  return `${label} ${amount(value)}${unit ? ` ${unit}` : ""}`.trim();
+}
+
+function amount(value) {
+  if (Array.isArray(value)) {
+    if (value.some(isPlain)) return value.map(amount).join("; ");
+    return [...new Set(value.map(amount))].join(" to ");
+  }
+  if (isPlain(value) && "mean" in value) return `${amount(value.mean)} (${amount(value.lowest)} to ${amount(value.highest)})`;
+  if (isPlain(value)) return Object.entries(value).map(setting).join(", ");
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
 }
 
 function differenceCell(difference) {
