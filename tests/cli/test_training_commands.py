@@ -96,7 +96,7 @@ def test_resume_of_something_that_is_no_run(harken: Harken, tmp_path: Path, trai
         ("updates: 2", "update: 2", "training.update is not a setting; did you mean 'updates'"),
         ("name: tiny", "nme: tiny", "nme is not a setting; did you mean 'name'"),
         ("updates: 2", "updates: -2", "updates is -2; use a number above 0"),
-        ("updates: 2", "updates: 2, epochs: 3", "give one of epochs and updates"),
+        ("updates: 2", "updates: 2, epochs: 3", "epochs and updates are both given"),
         ("batches:", "schedule: {warmup_updates: 2}\nbatches:", "schedule.warmup_updates is 2, but training.updates"),
         ("batches:", "optimizer: {learning_rate: -1}\nbatches:", "learning_rate is -1.0; use a rate above 0"),
         ("width: 16", "widht: 16", "widht is not a setting; did you mean 'width'"),

@@ -62,3 +62,12 @@ def test_hours_are_a_limit_that_is_kept(items: list[Utterance]) -> None:
 def test_settings_that_cannot_work_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InputError):
         parse_settings(SelectConfig, settings, source="test")
+
+
+def test_tags(make_utterance: Make) -> None:
+    tags = {"a": {"noise": "none"}, "b": {"noise": "bus"}, "c": {}}
+    found = select_utterances(
+        [make_utterance(name, tags=tags[name]) for name in tags], SelectConfig(tags={"noise": ("none", "street")})
+    )
+    assert [item.id for item in found.kept] == ["a"]
+    assert [item.reason for item in found.rejected] == ["its tag noise is bus", "its tag noise is unknown"]

@@ -12,7 +12,7 @@ from torch import nn
 from harken.core import InputError, RunFailed
 from harken.training.checkpoint import CheckpointStore
 from harken.training.interrupt import StopFlag
-from harken.training.loop import Cadence, Interrupted, Trainer
+from harken.training.loop import Cadence, Interrupted, Span, Trainer
 from harken.training.memory import MemoryWatch
 from harken.training.optimization import Schedule
 from harken.training.progress import SilentView
@@ -58,6 +58,10 @@ class ScriptedUpdater(Updater):
         assert state == {"limits": {}}
 
 
+def span(*, name: str = "", epochs: float | None = None, updates: int | None = None, per_epoch: float) -> Span:
+    return Span.following(None, name=name, epochs=epochs, updates=updates, updates_per_epoch=per_epoch)
+
+
 class Scene:
     """A trainer with everything around it recorded."""
 
@@ -68,6 +72,7 @@ class Scene:
         wers: Sequence[float] = (),
         updater: ScriptedUpdater | None = None,
         data: dict[str, Any] | None = None,
+        spans: list[Span] | None = None,
         **training: Any,
     ) -> None:
         config = TrainingConfig(
@@ -83,7 +88,7 @@ class Scene:
         self.trainer = Trainer(
             updater=self.updater,
             schedule=Schedule(ScheduleConfig(warmup_updates=0), peak=1.0, updates=12),
-            cadence=Cadence.of(config, updates_per_epoch=4),
+            cadence=Cadence.of(config, spans or [span(updates=config.updates, per_epoch=4)]),
             config=config,
             batches=self.batches,
             validate=self.validate,
@@ -119,14 +124,39 @@ class Scene:
 
 
 def test_cadence_in_updates_and_in_epochs() -> None:
-    cadence = Cadence.of(TrainingConfig(epochs=2.5), updates_per_epoch=10)
+    cadence = Cadence.of(TrainingConfig(), [span(epochs=2.5, per_epoch=10)])
     assert (cadence.updates, cadence.evaluate_every, cadence.checkpoint_every) == (25, 10, 10)
     assert [u for u in range(1, 26) if cadence.evaluates(u)] == [10, 20, 25]
-    cadence = Cadence.of(TrainingConfig(updates=7, evaluate_every=3, checkpoint_every=2), updates_per_epoch=10)
+    config = TrainingConfig(evaluate_every=3, checkpoint_every=2)
+    cadence = Cadence.of(config, [span(updates=7, per_epoch=10)])
     assert [u for u in range(1, 8) if cadence.evaluates(u)] == [3, 6, 7]
     assert [u for u in range(1, 8) if cadence.checkpoints(u)] == [2, 3, 4, 6, 7]
     assert cadence.epoch(5) == 0.5
-    assert Cadence.of(TrainingConfig(epochs=0.001), updates_per_epoch=10).updates == 1
+    assert Cadence.of(TrainingConfig(), [span(epochs=0.001, per_epoch=10)]).updates == 1
+
+
+def test_stages_follow_each_other_and_each_ends_with_an_evaluation() -> None:
+    clean = span(name="clean", epochs=2, per_epoch=5)
+    noisy = Span.following(clean, name="noisy", epochs=None, updates=7, updates_per_epoch=20)
+    cadence = Cadence.of(TrainingConfig(evaluate_every=4), [clean, noisy])
+    assert (noisy.first, noisy.end, cadence.updates) == (10, 17, 17)
+    assert [u for u in range(1, 18) if cadence.evaluates(u)] == [4, 8, 10, 12, 16, 17]
+    assert [(u, found.name) for u in range(18) if (found := cadence.ended(u))] == [(10, "clean"), (17, "noisy")]
+    assert [cadence.epoch(u) for u in (0, 5, 10, 17)] == [0, 1, 2, 2 + 7 / 20]
+    assert Cadence.of(TrainingConfig(), [clean, noisy]).evaluate_every == 5
+
+
+def test_the_end_of_a_stage_is_an_event(tmp_path: Path) -> None:
+    clean = span(name="clean", updates=4, per_epoch=4)
+    noisy = Span.following(clean, name="noisy", epochs=None, updates=8, updates_per_epoch=4)
+    scene = Scene(tmp_path, spans=[clean, noisy], evaluate_every=100)
+    scene.trainer.fit(StopFlag())
+    stages = [event for event in scene.events if "stage" in event]
+    assert [(e["event"], e["step"], e["stage"], e["wer"]) for e in stages] == [
+        ("before-stages", 0, None, 1.0),
+        ("stage-ended", 4, "clean", 0.96),
+        ("stage-ended", 12, "noisy", 0.88),
+    ]
 
 
 def test_a_run_evaluates_checkpoints_and_logs_at_its_cadence(tmp_path: Path) -> None:

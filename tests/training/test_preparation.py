@@ -214,7 +214,7 @@ def test_a_corpus_with_one_of_each(tiny_recipe: MakeRecipe, tone_corpus: Any, ch
         "train-06": "unreadable audio",
     }
     assert {u.id for u in data.train.utterances} | set(reasons) == listed
-    assert data.sampler.utterances == len(listed) - len(reasons)
+    assert data.stages[0].sampler.utterances == len(listed) - len(reasons)
     assert data.validation.rejected == ()
 
 

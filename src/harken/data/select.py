@@ -1,8 +1,8 @@
 """Choosing utterances: by length, language and speaker, and down to a number or an amount of audio."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from harken.core import Strict, Utterance, derive_seed
 from harken.data.importers import Rejection
@@ -12,7 +12,8 @@ from harken.data.importers import Rejection
 class SelectConfig(Strict):
     """What is kept. None and empty mean no limit.
 
-    Durations in seconds are inclusive. `languages` and `speakers` list what is kept. `max_utterances` and `max_hours`
+    Durations in seconds are inclusive. `languages` and `speakers` list what is kept, `tags` the values that are kept
+    of each tag it names (an utterance without the tag is not). `max_utterances` and `max_hours`
     draw at random among what the other limits keep, by a hash keyed with `seed`: the same utterances whatever the
     order, and few changes when the set grows.
     """
@@ -21,6 +22,7 @@ class SelectConfig(Strict):
     max_duration_s: float | None = None
     languages: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     require_text: bool = False
     max_utterances: int | None = None
     max_hours: float | None = None
@@ -74,6 +76,9 @@ def _reason(utterance: Utterance, config: SelectConfig) -> str:
         return f"its language is {utterance.language or 'unknown'}"
     if config.speakers and utterance.speaker not in config.speakers:
         return f"its speaker is {utterance.speaker or 'unknown'}"
+    for name, values in config.tags.items():
+        if utterance.tags.get(name) not in values:
+            return f"its tag {name} is {utterance.tags.get(name, 'unknown')}"
     if config.require_text and not (utterance.text or "").strip():
         return "it has no text"
     return ""

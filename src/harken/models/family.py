@@ -1,6 +1,6 @@
 """What a model family is, and how one is found by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,23 @@ class CtcModel(nn.Module):
     def output_frames(self, frames_B: Tensor) -> Tensor:
         """Output frames for each number of feature frames, without running the model."""
         raise NotImplementedError(f"{type(self).__name__} has no output_frames()")
+
+
+class Seq2SeqModel(nn.Module):
+    """Base of encoder-decoder models that predict one token after the other (Sutskever et al. 2014).
+
+    `forward(features_BFM, frames_B, tokens_BT)` gives unnormalised scores (batch, tokens, vocab) float32 under teacher
+    forcing: `scores[:, t]` are those of the token after `tokens[:, t]`.
+    """
+
+    def forward(self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def generate(
+        self, features_BFM: Tensor, frames_B: Tensor, *, prompt: Sequence[int], max_tokens: int
+    ) -> list[list[int]]:
+        """Greedy continuations of `prompt`, without it and without the token that ends them."""
+        raise NotImplementedError(f"{type(self).__name__} has no generate()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """From a recipe to the parts of a run: data, tokenizer, model, sampler, loader."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import InputError, Tokenizer, Utterance, Waveform, derive_seed
 from harken.data.cache import ArrayCache, default_cache_bytes
 from harken.data.loader import Augmentation, BatchLoader, UtteranceReader
-from harken.data.sampler import BucketSampler, Order, plan_buckets
+from harken.data.sampler import BucketPlan, BucketSampler, Order, plan_buckets
 from harken.models.family import CtcModel, find_family
 from harken.models.folder import load_model
 from harken.text.normalize import normalize
 from harken.text.tokenize import train_tokenizer
+from harken.training.loop import Span
 from harken.training.preparation import (
     Rejection,
     Subset,
@@ -29,8 +30,8 @@ from harken.training.preparation import (
     read_subset,
     require_some,
 )
-from harken.training.recipe import Recipe
-from harken.training.update import BucketBatch
+from harken.training.recipe import Recipe, StageConfig
+from harken.training.stages import Stage, members_of, stage_seed
 from harken.training.validation import ValidationSet
 
 logger = logging.getLogger(__name__)
@@ -53,32 +54,18 @@ class ModelParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataParts:
-    """The sets of a run and the readers that serve them."""
+    """The sets of a run and what serves them. `plan` holds the duration buckets, which all stages share."""
 
     train: Subset
     validation: Subset
-    sampler: BucketSampler
-    loader: BatchLoader
+    plan: BucketPlan
+    stages: tuple[Stage, ...]
     validation_set: ValidationSet
     cache: ArrayCache
-    accumulate: int
 
     @property
-    def updates_per_epoch(self) -> int:
-        return self.sampler.updates_per_epoch(self.accumulate)
-
-    def batches(self, first: int, last: int) -> Iterator[list[BucketBatch]]:
-        """The batches of each update in [first, last), prepared ahead."""
-        sampler, accumulate = self.sampler, self.accumulate
-        start = sampler.update_steps(first, accumulate).start
-        stream = self.loader.iterate(start, sampler.update_steps(last - 1, accumulate).stop)
-        try:
-            for update in range(first, last):
-                steps = sampler.update_steps(update, accumulate)
-                places = [divmod(step, sampler.steps_per_epoch) for step in steps]
-                yield [BucketBatch(bucket=sampler.bucket(*place), batch=next(stream)) for place in places]
-        finally:
-            stream.close()
+    def spans(self) -> list[Span]:
+        return [stage.span for stage in self.stages]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +87,9 @@ class Assembler:
                 "model.initial and model.settings are both given.",
                 hint="A model that is trained further keeps its own settings; remove model.settings.",
             )
-        if recipe.augmentation is not None:
-            check_augmentation(recipe.augmentation)
+        for augmentation in self._augmentations():
+            if augmentation is not None:
+                check_augmentation(augmentation)
         self._loaded = load_model(initial) if initial is not None else None
         self.features = self._loaded.features if self._loaded else recipe.features
         self.extractor = FeatureExtractor(self.features)
@@ -190,33 +178,65 @@ class Assembler:
             batch_seconds=batch_s,
             max_batch_size=recipe.batches.max_batch_size,
         )
-        order: Order = "short-first-epoch" if recipe.batches.short_first else "shuffled"
-        sampler = BucketSampler(durations_s, plan, seed=recipe.seed, order=order)
-        reader = UtteranceReader(
-            self.extractor,
-            self.read_audio,
-            seed=recipe.seed,
-            cache=cache,
-            augmentation=self._augmentation,
-            cache_features=not changes_waveform(recipe.augmentation),
-        )
         plain = UtteranceReader(self.extractor, self.read_audio, seed=recipe.seed, cache=cache)
+        stages: list[Stage] = []
+        for config in recipe.curriculum or (None,):
+            before = stages[-1].span if stages else None
+            stages.append(self._stage(config, before, train_set, plan, max(1, round(target_s / batch_s)), cache))
         return DataParts(
             train=train_set,
             validation=validation_set,
-            sampler=sampler,
-            loader=BatchLoader(
-                train_set.utterances,
-                sampler,
-                reader,
-                labels=[labels or [] for labels in train_set.labels],
-                workers=recipe.training.workers,
-            ),
+            plan=plan,
+            stages=tuple(stages),
             validation_set=ValidationSet(
                 validation_set, read=lambda u: plain.features(u, 0), batch_s=VALIDATION_BATCH_S
             ),
             cache=cache,
-            accumulate=max(1, round(target_s / batch_s)),
+        )
+
+    def _stage(
+        self,
+        config: StageConfig | None,
+        before: Span | None,
+        train: Subset,
+        plan: BucketPlan,
+        accumulate: int,
+        cache: ArrayCache,
+    ) -> Stage:
+        """The stage of `config` after `before`; None is all of training."""
+        recipe = self.recipe
+        members = members_of(train, config)
+        utterances = [train.utterances[place] for place in members]
+        seed = stage_seed(recipe.seed, config)
+        order: Order = "short-first-epoch" if recipe.batches.short_first and before is None else "shuffled"
+        sampler = BucketSampler([u.duration_s for u in utterances], plan, seed=seed, order=order)
+        augmentation = recipe.augmentation if config is None else config.augmentation_of(recipe.augmentation)
+        plain_until = 0 if before else recipe.training.spec_augment_from_epoch
+        reader = UtteranceReader(
+            self.extractor,
+            self.read_audio,
+            seed=seed,
+            cache=cache,
+            augmentation=lambda epoch: self._augmentation(augmentation, spec_augment=epoch >= plain_until),
+            cache_features=not any(map(changes_waveform, self._augmentations())),
+        )
+        return Stage(
+            span=Span.following(
+                before,
+                name="" if config is None else config.name,
+                epochs=(config or recipe.training).epochs,
+                updates=(config or recipe.training).updates,
+                updates_per_epoch=sampler.updates_per_epoch(accumulate),
+            ),
+            sampler=sampler,
+            loader=BatchLoader(
+                utterances,
+                sampler,
+                reader,
+                labels=[train.labels[place] or [] for place in members],
+                workers=recipe.training.workers,
+            ),
+            accumulate=accumulate,
         )
 
     def cache(self, duration_s: float) -> ArrayCache:
@@ -233,7 +253,7 @@ class Assembler:
         def output_frames(frames: int) -> int:
             return int(parts.model.output_frames(torch.tensor([frames]))[0])
 
-        fastest = fastest_speed(self.recipe.augmentation) if training else 1.0
+        fastest = max(map(fastest_speed, self._augmentations())) if training else 1.0
         return encode_subset(
             usable.utterances,
             usable.rejected,
@@ -243,18 +263,22 @@ class Assembler:
             training=training,
         )
 
-    def _augmentation(self, epoch: int) -> Augmentation:
-        config = self.recipe.augmentation
+    def _augmentations(self) -> list[AugmentConfig | None]:
+        """What augments training, stage by stage."""
+        recipe = self.recipe
+        return [stage.augmentation_of(recipe.augmentation) for stage in recipe.curriculum] or [recipe.augmentation]
+
+    def _augmentation(self, config: AugmentConfig | None, *, spec_augment: bool) -> Augmentation:
         if config is None:
             return Augmentation()
-        if epoch < self.recipe.training.spec_augment_from_epoch:
+        if not spec_augment:
             config = replace(config, spec_augment=None)
-        rate = self.features.sample_rate_hz
+        rate, chosen = self.features.sample_rate_hz, config
         return Augmentation(
-            waveform=(lambda x, generator: augment_waveform(x, config, sample_rate_hz=rate, generator=generator))
-            if changes_waveform(config)
+            waveform=(lambda x, generator: augment_waveform(x, chosen, sample_rate_hz=rate, generator=generator))
+            if changes_waveform(chosen)
             else None,
-            features=lambda x, generator: augment_features(x, config, generator=generator),
+            features=lambda x, generator: augment_features(x, chosen, generator=generator),
         )
 
 

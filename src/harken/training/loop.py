@@ -7,7 +7,7 @@ state before it. A run that was killed and resumed therefore ends with the same 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -45,33 +45,64 @@ class TrainingState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cadence:
-    """How often things happen, in updates, and how many there are."""
+class Span:
+    """A stage in updates: `[first, first + updates)`. Training without a curriculum has one, without a name."""
 
+    name: str
+    first: int
     updates: int
     updates_per_epoch: float
+
+    @property
+    def end(self) -> int:
+        return self.first + self.updates
+
+    @classmethod
+    def following(
+        cls, before: "Span | None", *, name: str, epochs: float | None, updates: int | None, updates_per_epoch: float
+    ) -> "Span":
+        """The span of a stage that lasts `updates`, or else `epochs`, after the one before it."""
+        length = updates or max(1, math.ceil((epochs or 0) * updates_per_epoch))
+        first = 0 if before is None else before.end
+        return cls(name=name, first=first, updates=length, updates_per_epoch=updates_per_epoch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """How often things happen, in updates, and how many there are. Every stage ends with an evaluation."""
+
+    spans: tuple[Span, ...]
     evaluate_every: int
     checkpoint_every: int
     log_every: int
 
     @classmethod
-    def of(cls, config: TrainingConfig, *, updates_per_epoch: float) -> "Cadence":
-        """The cadence a recipe asks for, given how many updates its data make in an epoch."""
-        updates = config.updates or max(1, math.ceil((config.epochs or 0) * updates_per_epoch))
-        evaluate_every = min(config.evaluate_every or max(1, round(updates_per_epoch)), updates)
+    def of(cls, config: TrainingConfig, spans: Sequence[Span]) -> "Cadence":
+        """The cadence of these stages. Without `evaluate_every` it is an epoch, the shortest of all stages' epochs."""
+        updates = spans[-1].end
+        epoch = max(1, round(min(span.updates_per_epoch for span in spans)))
+        evaluate_every = min(config.evaluate_every or epoch, updates)
         return cls(
-            updates=updates,
-            updates_per_epoch=updates_per_epoch,
+            spans=tuple(spans),
             evaluate_every=evaluate_every,
             checkpoint_every=min(config.checkpoint_every or evaluate_every, updates),
             log_every=config.log_every,
         )
 
+    @property
+    def updates(self) -> int:
+        return self.spans[-1].end
+
     def epoch(self, update: int) -> float:
-        return update / self.updates_per_epoch
+        """Epochs after `update` updates, counted through all stages."""
+        return sum(min(max(update - span.first, 0), span.updates) / span.updates_per_epoch for span in self.spans)
+
+    def ended(self, update: int) -> Span | None:
+        """The stage whose last update was number `update`, counted from 1; None in the middle of one."""
+        return next((span for span in self.spans if span.end == update), None)
 
     def evaluates(self, update: int) -> bool:
-        return update % self.evaluate_every == 0 or update == self.updates
+        return update % self.evaluate_every == 0 or self.ended(update) is not None
 
     def checkpoints(self, update: int) -> bool:
         return self.evaluates(update) or update % self.checkpoint_every == 0
@@ -276,8 +307,12 @@ class Trainer:
         numbers = {"val_wer": result.wer, "val_cer": result.cer}
         if result.loss is not None and math.isfinite(result.loss):
             numbers["val_loss"] = result.loss
+        numbers |= {f"val_wer_{language}": rate for language, rate in result.languages.items()}
+        if result.switch_f1 is not None:
+            numbers["val_switch_f1"] = result.switch_f1
         self.log_metrics(state.update, self.cadence.epoch(state.update), **numbers)
         state.last_wer = result.wer
+        self._log_stage(result)
         if state.update > 0:
             better = state.best_wer is None or result.wer < state.best_wer
             if better:
@@ -294,6 +329,20 @@ class Trainer:
             + mark
         )
         self._window.since += time.monotonic() - started
+
+    def _log_stage(self, result: ValidationResult) -> None:
+        """An event for the end of a stage of a curriculum, and for the model before the first."""
+        span = self.cadence.ended(self.state.update)
+        if not self.cadence.spans[0].name or (span is None and self.state.update > 0):
+            return
+        self.log_event(
+            "stage-ended" if span is not None else "before-stages",
+            step=self.state.update,
+            stage=span.name if span is not None else None,
+            wer=result.wer,
+            languages=result.languages,
+            switch_f1=result.switch_f1,
+        )
 
     def _checkpoint(self) -> None:
         started = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from harken.audio.augment import AugmentConfig
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Strict, apply_overrides, load_yaml, parse_settings
+from harken.data.select import SelectConfig
 from harken.text.normalize import profile_names
 from harken.text.tokenize import TokenizerConfig
 
@@ -137,8 +138,8 @@ class TrainingConfig(Strict):
     memory_act_share: float = 0.95
 
     def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.updates is None):
-            raise ValueError("give one of epochs and updates")
+        if self.epochs is not None and self.updates is not None:
+            raise ValueError("epochs and updates are both given; keep one")
         for name in ("epochs", "updates", "threads", "evaluate_every", "checkpoint_every", "log_every", "patience"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -169,8 +170,43 @@ class TrackingConfig(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig(Strict):
+    """One stage of a curriculum: which of the training utterances, for how long, and augmented how.
+
+    `augmentation` takes the place of the recipe's; `augment: false` leaves it out.
+    """
+
+    name: str
+    epochs: float | None = None  # passes over the stage's own utterances
+    updates: int | None = None  # takes the place of epochs
+    select: SelectConfig = field(default_factory=SelectConfig)
+    augmentation: AugmentConfig | None = None
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name is empty; give each stage one, such as clean")
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError(f"stage {self.name!r}: give one of epochs and updates")
+        for name in ("epochs", "updates"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"stage {self.name!r}: {name} is {value}; use a number above 0")
+        if self.augmentation is not None and not self.augment:
+            raise ValueError(f"stage {self.name!r}: augmentation is given but augment is false; keep one")
+
+    def augmentation_of(self, recipe: "AugmentConfig | None") -> "AugmentConfig | None":
+        """What augments this stage, given the recipe's own."""
+        return (self.augmentation or recipe) if self.augment else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Strict):
-    """The whole of a training run."""
+    """The whole of a training run.
+
+    With a `curriculum` its stages follow each other, and say how long training lasts in place of `training`; the
+    learning rate has one schedule over the sum of them.
+    """
 
     name: str
     data: DataConfig
@@ -180,6 +216,7 @@ class Recipe(Strict):
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augmentation: AugmentConfig | None = None
+    curriculum: tuple[StageConfig, ...] = ()
     batches: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -188,6 +225,14 @@ class Recipe(Strict):
     def __post_init__(self) -> None:
         if not self.name or any(letter in self.name for letter in "/\\\0") or self.name.startswith("."):
             raise ValueError(f"name is {self.name!r}; use a name that can be part of a file name")
+        lengths = [name for name in ("epochs", "updates") if getattr(self.training, name) is not None]
+        if self.curriculum and lengths:
+            raise ValueError(f"curriculum and training.{lengths[0]} are both given; the stages say how long they last")
+        if not self.curriculum and not lengths:
+            raise ValueError("give one of training.epochs, training.updates and curriculum")
+        names = [stage.name for stage in self.curriculum]
+        if len(set(names)) < len(names):
+            raise ValueError(f"curriculum has the stages {names}; give each a name of its own")
         warmup, updates = self.schedule.warmup_updates, self.training.updates
         if warmup is not None and updates is not None and warmup >= updates:
             raise ValueError(

@@ -28,7 +28,7 @@ from harken.tracking.run import RunFolder, read_metrics
 from harken.training.assembly import Assembler, DataParts, ModelParts, tokenizer_folder
 from harken.training.checkpoint import CheckpointStore
 from harken.training.interrupt import StopFlag, graceful_interrupt
-from harken.training.loop import Cadence, Interrupted, Trainer, TrainingState
+from harken.training.loop import Cadence, Interrupted, Span, Trainer, TrainingState
 from harken.training.memory import MemoryWatch
 from harken.training.optimization import Schedule, build_optimizer
 from harken.training.picture import History, draw_history, history_of
@@ -36,6 +36,7 @@ from harken.training.precision import choose_precision
 from harken.training.preparation import Rejection, count_reasons
 from harken.training.progress import ProgressView, SilentView
 from harken.training.recipe import Recipe
+from harken.training.stages import batches_of, identity_of
 from harken.training.update import Updater
 from harken.training.validation import validate
 
@@ -103,7 +104,7 @@ def resume(
 def plan_run(recipe: Recipe) -> dict[str, Any]:
     """What a run of this recipe would do, everything checked that can be without training. Writes nothing."""
     parts, data = Assembler(recipe).assemble(None)
-    cadence = Cadence.of(recipe.training, updates_per_epoch=data.updates_per_epoch)
+    cadence = Cadence.of(recipe.training, data.spans)
     schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
     device = pick_device(recipe.training.device)
     return {
@@ -118,16 +119,29 @@ def plan_run(recipe: Recipe) -> dict[str, Any]:
         "device": str(device),
         "precision": choose_precision(recipe.training.precision, device).name,
         "updates": cadence.updates,
-        "updates_per_epoch": data.updates_per_epoch,
-        "batches_per_update": data.accumulate,
+        "stages": [
+            {
+                "name": stage.span.name,
+                "utterances": stage.sampler.utterances,
+                "updates": stage.span.updates,
+                "updates_per_epoch": stage.span.updates_per_epoch,
+            }
+            for stage in data.stages
+        ],
+        "batches_per_update": data.stages[0].accumulate,
         "warmup_updates": schedule.warmup,
         "evaluate_every": cadence.evaluate_every,
         "buckets": [
             {"upper_edge_s": edge, "batch_size": size}
-            for edge, size in zip(data.sampler.plan.edges_s, data.sampler.plan.batch_sizes, strict=True)
+            for edge, size in zip(data.plan.edges_s, data.plan.batch_sizes, strict=True)
         ],
-        "padding_share": round(data.sampler.padding_share(), 4),
+        "padding_share": round(data.stages[0].sampler.padding_share(), 4),
     }
+
+
+def _stage_line(span: Span) -> str:
+    name = f"stage {span.name}: {span.updates} updates, " if span.name else ""
+    return f"{name}{span.updates_per_epoch:g} updates per epoch"
 
 
 def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
@@ -254,7 +268,7 @@ class _Life:
         self.view.say(
             f"{len(data.train.utterances)} utterances ({data.train.duration_s / 60:.1f} min) to train on, "
             f"{len(data.validation.utterances)} ({data.validation.duration_s / 60:.1f} min) to validate with; "
-            f"{count_parameters(parts.model):,} parameters, {data.updates_per_epoch} updates per epoch"
+            f"{count_parameters(parts.model):,} parameters, {', '.join(_stage_line(span) for span in data.spans)}"
         )
         return parts, data
 
@@ -263,7 +277,7 @@ class _Life:
         device = pick_device(recipe.training.device)
         precision = choose_precision(recipe.training.precision, device)
         model = parts.model.to(device)
-        cadence = Cadence.of(recipe.training, updates_per_epoch=data.updates_per_epoch)
+        cadence = Cadence.of(recipe.training, data.spans)
         schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
         updater = Updater(
             model=model,
@@ -287,14 +301,14 @@ class _Life:
             schedule=schedule,
             cadence=cadence,
             config=recipe.training,
-            batches=data.batches,
+            batches=lambda first, last: batches_of(data.stages, first, last),
             validate=lambda: validate(model, data.validation_set, tokenizer=parts.tokenizer, precision=precision),
             store=CheckpointStore(self.run.path / "checkpoints", keep=recipe.training.keep_checkpoints),
             watch=watch,
             log_metrics=self._log_metrics,
             log_event=self.run.log_event,
             view=self.view,
-            data=data.sampler.identity(),
+            data=identity_of(data.stages),
         )
 
     def _log_metrics(self, step: int, epoch: float, **numbers: float) -> None:

@@ -3,16 +3,19 @@
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from harken.core import Features, Tokenizer, Utterance
-from harken.evaluation.scoring.metrics import score
+from harken.evaluation.code_switching.scoring import label_words
+from harken.evaluation.code_switching.word_languages import WORD_LANGUAGES
+from harken.evaluation.scoring.metrics import Score, score
 from harken.inference.torch_engine import decode_scores, pad_features
 from harken.models.family import CtcModel
 from harken.training.loss import ctc_losses
@@ -22,12 +25,18 @@ from harken.training.preparation import Subset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationResult:
-    """Pooled error rates as fractions; `loss` in nats per label over the utterances that have labels, or None."""
+    """Pooled error rates as fractions; `loss` in nats per label over the utterances that have labels, or None.
+
+    `languages` holds the WER of each language, where the set has several; `switch_f1` the F1 of directed switch points
+    at their exact place, where the manifest says the language of each word.
+    """
 
     wer: float
     cer: float
     loss: float | None
     hypotheses: dict[str, str]
+    languages: dict[str, float] = field(default_factory=dict)
+    switch_f1: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,9 @@ class ValidationSet:
 
     def __init__(self, subset: Subset, *, read: Callable[[Utterance], Features], batch_s: float) -> None:
         self.subset = subset
-        self.references = {u.id: text for u, text in zip(subset.utterances, subset.texts, strict=True)}
+        self.utterances = [replace(u, text=text) for u, text in zip(subset.utterances, subset.texts, strict=True)]
+        self.references = {u.id: u.text or "" for u in self.utterances}
+        self.has_word_languages = all(_labels_fit(u) for u in self.utterances)
         self._read = read
         self._groups = grouped_by_duration([u.duration_s for u in subset.utterances], batch_s=batch_s)
 
@@ -64,6 +75,12 @@ class ValidationSet:
     def _items(self, group: Sequence[int]) -> list[ValidationItem]:
         chosen = [(self.subset.utterances[i], self.subset.labels[i]) for i in group]
         return [ValidationItem(id=u.id, features=self._read(u), labels=labels) for u, labels in chosen]
+
+
+def _labels_fit(utterance: Utterance) -> bool:
+    """Whether the normalised text has as many words as there are languages of words."""
+    labels = utterance.extra.get(WORD_LANGUAGES)
+    return isinstance(labels, list) and len(labels) == len((utterance.text or "").split())
 
 
 def grouped_by_duration(durations_s: Sequence[float], *, batch_s: float) -> list[list[int]]:
@@ -100,8 +117,37 @@ def validate(
     if result.wer is None or result.cer is None:  # preparation keeps only utterances that have words
         raise ValueError("the validation set has no words")
     return ValidationResult(
-        wer=result.wer, cer=result.cer, loss=loss / labels if labels else None, hypotheses=hypotheses
+        wer=result.wer,
+        cer=result.cer,
+        loss=loss / labels if labels else None,
+        hypotheses=hypotheses,
+        languages=_by_language(result, validation.utterances),
+        switch_f1=_switch_f1(result, validation),
     )
+
+
+def _by_language(result: Score, utterances: Sequence[Utterance]) -> dict[str, float]:
+    """Pooled WER of each language that has words; nothing for a set of one language."""
+    errors: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    for utterance, wrong, length in zip(
+        utterances, result.counts.errors.tolist(), result.counts.words.tolist(), strict=True
+    ):
+        if utterance.language is not None:
+            errors[utterance.language] += wrong
+            words[utterance.language] += length
+    rates = {language: errors[language] / count for language, count in sorted(words.items()) if count}
+    return rates if len(rates) > 1 else {}
+
+
+def _switch_f1(result: Score, validation: ValidationSet) -> float | None:
+    if not validation.has_word_languages:
+        return None
+    labelled = label_words(result, validation.utterances)
+    if labelled is None:
+        return None
+    f1: float | None = labelled.summarize(result)["switch_points"]["0"]["f1"]
+    return f1
 
 
 def _labelled_loss(scores_BTV: Tensor, lengths_B: Tensor, batch: Sequence[ValidationItem]) -> tuple[float, int]:
