@@ -11,7 +11,10 @@ import pytest
 COMMANDS = [
     ["demo"],
     ["data"],
-    *(["data", name] for name in ("import", "validate", "stats", "split", "compose", "version", "verify", "augment")),
+    *(
+        ["data", name]
+        for name in ("import", "validate", "stats", "split", "compose", "version", "verify", "augment", "preview")
+    ),
     ["train"],
     ["evaluate"],
     ["score"],

@@ -174,3 +174,15 @@ def test_shipped_recipes_load(path: Path) -> None:
 
 def test_there_are_shipped_recipes() -> None:
     assert len(SHIPPED) >= 2
+
+
+def test_files_of_augmentation_are_relative_to_the_recipe(save: Callable[[str], Path]) -> None:
+    path = save(
+        MINIMAL
+        + """
+augmentation: {noise: {kinds: [file], files: [street.wav, /there/bus.wav, "s3://noise/cafe.wav"]}}
+"""
+    )
+    noise = load_recipe(path).augmentation.noise  # type: ignore[union-attr]
+    assert noise is not None
+    assert noise.files == (str(path.parent / "street.wav"), "/there/bus.wav", "s3://noise/cafe.wav")

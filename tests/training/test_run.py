@@ -12,9 +12,11 @@ import pytest
 
 from harken.core import InputError, MissingPart, RunFailed, load_yaml, parse_settings
 from harken.core.files import sha256_file
+from harken.data.manifest import read_manifest
 from harken.models.folder import load_model
 from harken.tracking.lock import RunBusyError
 from harken.tracking.run import RunFolder, read_events, read_metrics, read_record
+from harken.training.assembly import augmentations_of
 from harken.training.loop import Interrupted
 from harken.training.progress import SilentView, Standing
 from harken.training.recipe import Recipe
@@ -264,3 +266,22 @@ def test_what_an_augmentation_needs_is_looked_for_first(tiny_recipe: MakeRecipe,
     with pytest.raises(InputError, match=r"/absent/noise\.wav"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_manifest_of_noise_stands_for_its_recordings(
+    tiny_recipe: MakeRecipe, tone_corpus: Any, tmp_path: Path
+) -> None:
+    noise = f"augmentation.noise={{kinds: [file], files: [{tone_corpus.validation}], probability: 1}}"
+    recipe = tiny_recipe("training.updates=2", noise)
+    (config,) = augmentations_of(recipe)
+    assert config is not None
+    assert config.noise is not None
+    assert config.noise.files == tuple(u.audio for u in read_manifest(tone_corpus.validation))
+    train(recipe, tmp_path / "run")
+    manifests = RunFolder.open(tmp_path / "run").record["provenance"]["manifests"]
+    assert manifests["recordings-1"] == {
+        "path": str(tone_corpus.validation), "sha256": sha256_file(tone_corpus.validation),
+    }  # fmt: skip
+    missing = tiny_recipe("augmentation.noise={kinds: [file], files: [/absent/noises.jsonl]}")
+    with pytest.raises(InputError, match=r"A manifest of augmentation is /absent/noises\.jsonl, which does not exist"):
+        train(missing, tmp_path / "other")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harken.cli import augment, compare, data, demo, evaluate, models, runs, speech, training
+from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, speech, training
 from harken.cli.output import complain
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 data.app.command("augment")(augment.augment)
+data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
 app.command("train")(training.train)
 app.command("evaluate")(evaluate.evaluate)

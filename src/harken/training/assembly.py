@@ -1,7 +1,7 @@
 """From a recipe to the parts of a run: data, tokenizer, model, sampler, loader."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import InputError, Tokenizer, Utterance, Waveform, derive_seed
 from harken.data.cache import ArrayCache, default_cache_bytes
 from harken.data.loader import Augmentation, BatchLoader, UtteranceReader
+from harken.data.manifest import read_manifest
 from harken.data.sampler import BucketPlan, BucketSampler, Order, plan_buckets
 from harken.models.family import CtcModel, find_family
 from harken.models.folder import load_model
@@ -37,6 +38,7 @@ from harken.training.validation import ValidationSet
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH_S = 240.0
+MANIFEST_SUFFIX = ".jsonl"
 GIB = 2**30
 
 
@@ -87,7 +89,8 @@ class Assembler:
                 "model.initial and model.settings are both given.",
                 hint="A model that is trained further keeps its own settings; remove model.settings.",
             )
-        for augmentation in self._augmentations():
+        self._augmentations = augmentations_of(recipe)
+        for augmentation in self._augmentations:
             if augmentation is not None:
                 check_augmentation(augmentation)
         self._loaded = load_model(initial) if initial is not None else None
@@ -180,9 +183,10 @@ class Assembler:
         )
         plain = UtteranceReader(self.extractor, self.read_audio, seed=recipe.seed, cache=cache)
         stages: list[Stage] = []
-        for config in recipe.curriculum or (None,):
+        accumulate = max(1, round(target_s / batch_s))
+        for config, augmentation in zip(recipe.curriculum or (None,), self._augmentations, strict=True):
             before = stages[-1].span if stages else None
-            stages.append(self._stage(config, before, train_set, plan, max(1, round(target_s / batch_s)), cache))
+            stages.append(self._stage(config, augmentation, before, train_set, plan, accumulate, cache))
         return DataParts(
             train=train_set,
             validation=validation_set,
@@ -197,6 +201,7 @@ class Assembler:
     def _stage(
         self,
         config: StageConfig | None,
+        augmentation: AugmentConfig | None,
         before: Span | None,
         train: Subset,
         plan: BucketPlan,
@@ -210,7 +215,6 @@ class Assembler:
         seed = stage_seed(recipe.seed, config)
         order: Order = "short-first-epoch" if recipe.batches.short_first and before is None else "shuffled"
         sampler = BucketSampler([u.duration_s for u in utterances], plan, seed=seed, order=order)
-        augmentation = recipe.augmentation if config is None else config.augmentation_of(recipe.augmentation)
         plain_until = 0 if before else recipe.training.spec_augment_from_epoch
         reader = UtteranceReader(
             self.extractor,
@@ -218,7 +222,7 @@ class Assembler:
             seed=seed,
             cache=cache,
             augmentation=lambda epoch: self._augmentation(augmentation, spec_augment=epoch >= plain_until),
-            cache_features=not any(map(changes_waveform, self._augmentations())),
+            cache_features=not any(map(changes_waveform, self._augmentations)),
         )
         return Stage(
             span=Span.following(
@@ -253,7 +257,7 @@ class Assembler:
         def output_frames(frames: int) -> int:
             return int(parts.model.output_frames(torch.tensor([frames]))[0])
 
-        fastest = max(map(fastest_speed, self._augmentations())) if training else 1.0
+        fastest = max(map(fastest_speed, self._augmentations)) if training else 1.0
         return encode_subset(
             usable.utterances,
             usable.rejected,
@@ -262,11 +266,6 @@ class Assembler:
             fewest_frames=fewest_output_frames(self.extractor, output_frames, fastest=fastest),
             training=training,
         )
-
-    def _augmentations(self) -> list[AugmentConfig | None]:
-        """What augments training, stage by stage."""
-        recipe = self.recipe
-        return [stage.augmentation_of(recipe.augmentation) for stage in recipe.curriculum] or [recipe.augmentation]
 
     def _augmentation(self, config: AugmentConfig | None, *, spec_augment: bool) -> Augmentation:
         if config is None:
@@ -280,6 +279,28 @@ class Assembler:
             else None,
             features=lambda x, generator: augment_features(x, chosen, generator=generator),
         )
+
+
+def augmentations_of(recipe: Recipe) -> list[AugmentConfig | None]:
+    """What augments training, stage by stage; a manifest among the files of a block stands for its recordings.
+
+    Raises InputError for a manifest that cannot be read.
+    """
+    found = [stage.augmentation_of(recipe.augmentation) for stage in recipe.curriculum] or [recipe.augmentation]
+    return [None if config is None else _with_recordings(config) for config in found]
+
+
+def _with_recordings(config: AugmentConfig) -> AugmentConfig:
+    blocks = {name: block for name, block in config.waveform_blocks.items() if getattr(block, "files", ())}
+    return replace(config, **{name: replace(block, files=_recordings(block.files)) for name, block in blocks.items()})
+
+
+def _recordings(files: Sequence[str]) -> tuple[str, ...]:
+    listed: dict[str, None] = {}
+    for file in files:
+        names = [u.audio for u in read_manifest(Path(file))] if file.endswith(MANIFEST_SUFFIX) else [file]
+        listed |= dict.fromkeys(names)
+    return tuple(listed)
 
 
 def changes_waveform(config: AugmentConfig | None) -> bool:

@@ -262,7 +262,36 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         validation=str(folder / recipe.data.validation),
         test=absolute(recipe.data.test),
     )
-    return replace(recipe, data=data, model=replace(recipe.model, initial=absolute(recipe.model.initial)))
+    return replace(
+        recipe,
+        data=data,
+        model=replace(recipe.model, initial=absolute(recipe.model.initial)),
+        augmentation=_with_absolute_files(recipe.augmentation, folder),
+        curriculum=tuple(
+            replace(stage, augmentation=_with_absolute_files(stage.augmentation, folder)) for stage in recipe.curriculum
+        ),
+    )
+
+
+def augmentation_files(recipe: Recipe) -> list[str]:
+    """Files of noise and room responses that the recipe or a stage names, each once."""
+    configs = [recipe.augmentation, *(stage.augmentation for stage in recipe.curriculum)]
+    blocks = [block for config in configs if config for block in config.waveform_blocks.values()]
+    return list(dict.fromkeys(file for block in blocks for file in getattr(block, "files", ())))
+
+
+def _with_absolute_files(config: AugmentConfig | None, folder: Path) -> AugmentConfig | None:
+    """The augmentation with its files of noise and room responses taken from `folder`; URLs stay as they are."""
+    if config is None:
+        return None
+    blocks = {name: block for name, block in config.waveform_blocks.items() if getattr(block, "files", ())}
+    return replace(
+        config,
+        **{
+            name: replace(block, files=tuple(file if "://" in file else str(folder / file) for file in block.files))
+            for name, block in blocks.items()
+        },
+    )
 
 
 def check_warmup(warmup: int, updates: int) -> None:

@@ -25,7 +25,7 @@ from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
 from harken.tracking.run import RunFolder, read_metrics
-from harken.training.assembly import Assembler, DataParts, ModelParts, tokenizer_folder
+from harken.training.assembly import MANIFEST_SUFFIX, Assembler, DataParts, ModelParts, tokenizer_folder
 from harken.training.checkpoint import CheckpointStore
 from harken.training.interrupt import StopFlag, graceful_interrupt
 from harken.training.loop import Cadence, Interrupted, Span, Trainer, TrainingState
@@ -35,7 +35,7 @@ from harken.training.picture import History, draw_history, history_of
 from harken.training.precision import choose_precision
 from harken.training.preparation import Rejection, count_reasons
 from harken.training.progress import ProgressView, SilentView
-from harken.training.recipe import Recipe
+from harken.training.recipe import Recipe, augmentation_files
 from harken.training.stages import batches_of, identity_of
 from harken.training.update import Updater
 from harken.training.validation import validate
@@ -147,12 +147,15 @@ def _stage_line(span: Span) -> str:
 def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
     """Path and SHA-256 of every manifest the recipe reads."""
     paths = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
+    recordings = [file for file in augmentation_files(recipe) if file.endswith(MANIFEST_SUFFIX)]
+    paths |= {f"recordings-{number}": file for number, file in enumerate(recordings, start=1)}
     hashes = {}
     for name, path in paths.items():
         if path is None:
             continue
         if not Path(path).is_file():
-            raise InputError(f"data.{name} is {path}, which does not exist.", hint="Paths are relative to the recipe.")
+            where = f"data.{name}" if hasattr(recipe.data, name) else "A manifest of augmentation"
+            raise InputError(f"{where} is {path}, which does not exist.", hint="Paths are relative to the recipe.")
         hashes[name] = {"path": path, "sha256": sha256_file(Path(path))}
     return hashes
 
