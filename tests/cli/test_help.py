@@ -16,6 +16,7 @@ COMMANDS = [
         for name in ("import", "validate", "stats", "split", "compose", "version", "verify", "augment", "preview")
     ),
     ["train"],
+    ["search"],
     ["evaluate"],
     ["score"],
     ["compare"],

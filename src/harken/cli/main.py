@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, speech, training
+from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, search, speech, training
 from harken.cli.output import complain
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ data.app.command("augment")(augment.augment)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
 app.command("train")(training.train)
+app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(evaluate.score)
 app.command("compare")(compare.compare)

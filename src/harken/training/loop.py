@@ -160,6 +160,7 @@ class Trainer:
         self.wait_s = 0.0
         self._window = _Window()
         self._result: UpdateResult | None = None
+        self._evaluated_at = 0
 
     def restore(self) -> int:
         """Continue from the newest whole checkpoint; returns its update, 0 where there is none.
@@ -256,6 +257,7 @@ class Trainer:
                 loss=window.loss / max(1, window.labels),
                 wer=self.state.last_wer,
                 speed=window.audio_s / elapsed,
+                evaluated_at=self._evaluated_at,
             )
         )
 
@@ -311,7 +313,7 @@ class Trainer:
         if result.switch_f1 is not None:
             numbers["val_switch_f1"] = result.switch_f1
         self.log_metrics(state.update, self.cadence.epoch(state.update), **numbers)
-        state.last_wer = result.wer
+        state.last_wer, self._evaluated_at = result.wer, state.update
         self._log_stage(result)
         if state.update > 0:
             better = state.best_wer is None or result.wer < state.best_wer

@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a run stands after an update. `speed` is seconds of audio trained on per second of wall time."""
+    """Where a run stands after an update. `speed` is seconds of audio trained on per second of wall time.
+
+    `wer` is that of the evaluation after update number `evaluated_at` (0: before training).
+    """
 
     update: int
     updates: int
@@ -26,6 +29,7 @@ class Standing:
     loss: float
     wer: float | None
     speed: float
+    evaluated_at: int = 0
 
 
 class ProgressView(Protocol):
