@@ -4,18 +4,22 @@ import multiprocessing
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harken.audio.augment import AugmentConfig, NoiseConfig, SpecAugmentConfig
 from harken.core.files import sha256_file
+from harken.data.select import SelectConfig
 from harken.tracking.run import read_metrics
-from harken.training.recipe import Recipe
+from harken.training.recipe import Recipe, StageConfig
 from harken.training.run import resume, train
 
 KILLS = 50
+STAGE_KILLS = 8
 PRELOAD = ["harken.training.run", "torch._dynamo", "matplotlib.backends.backend_agg"]
 PRELOAD += ["scipy.fftpack", "soundfile", "soxr", "pydantic", "tokenizers"]
 
@@ -99,3 +103,42 @@ def test_fifty_kills_leave_no_trace(
             assert outcome(folder) == expected
     assert kills_in_checkpoints >= 5
     assert runs < KILLS  # some runs were killed more than once
+
+
+def stages_ended(folder: Path) -> int:
+    path = folder / "events.jsonl"
+    return path.read_text(encoding="utf-8").count('"stage-ended"') if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_kills_inside_the_second_stage_leave_no_trace(
+    processes: ForkServerContext, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    stages = (
+        StageConfig(name="short", updates=6, select=SelectConfig(max_duration_s=0.45), augment=False),
+        StageConfig(name="all", updates=18),
+    )
+    plain = make_recipe()
+    recipe = replace(
+        plain,
+        training=replace(plain.training, updates=None),
+        curriculum=stages,
+        augmentation=AugmentConfig(noise=NoiseConfig(probability=1), spec_augment=SpecAugmentConfig(time_width=5)),
+    )
+    train(recipe, tmp_path / "undisturbed")
+    expected = outcome(tmp_path / "undisturbed")
+    draw = random.Random(11)
+    killed = 0
+    for number in range(STAGE_KILLS):
+        folder, delay_s = tmp_path / f"run-{number}", draw.uniform(0.0, 0.4)
+        seen: list[float] = []
+
+        def ready(folder: Path = folder, delay_s: float = delay_s, seen: list[float] = seen) -> bool:
+            if not seen and stages_ended(folder) == 1:
+                seen.append(time.monotonic())
+            return bool(seen) and time.monotonic() - seen[0] > delay_s
+
+        killed += killed_after(processes, train, (recipe, folder), ready)
+        resume(folder)
+        assert outcome(folder) == expected
+    assert killed >= STAGE_KILLS // 2
