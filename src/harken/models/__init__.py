@@ -8,11 +8,14 @@ _HOMES = {
     "LoadedModel": "folder",
     "ModelDescription": "folder",
     "ModelFamily": "family",
+    "PretrainedParts": "pretrained",
     "count_parameters": "family",
     "family_names": "family",
     "find_family": "family",
     "load_model": "folder",
+    "load_pretrained": "pretrained",
     "read_description": "folder",
+    "resolve_pretrained": "pretrained",
     "save_model": "folder",
 }
 __all__ = sorted(_HOMES)

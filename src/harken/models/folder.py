@@ -66,8 +66,12 @@ def save_model(folder: Path, *, model: CtcModel, description: ModelDescription, 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     tokenizer.save(folder)
-    write_json(folder / "config.json", config_json(description))
-    write_json(folder / "preprocessor_config.json", description.features)
+    write_hub_files = getattr(model, "write_hub_files", None)
+    if write_hub_files is not None:  # a model of transformers, which reads these files itself
+        write_hub_files(folder, parse_settings(FeatureConfig, description.features, source="the features"))
+    else:
+        write_json(folder / "config.json", config_json(description))
+        write_json(folder / "preprocessor_config.json", description.features)
     write_weights(folder / WEIGHTS, model)
     write_text(folder / "README.md", model_card(folder.resolve().parent.name, dump_settings(description)))
     weights = {WEIGHTS_HASH: sha256_file(folder / WEIGHTS)}

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -17,6 +18,9 @@ from harken.data.manifest import read_manifest
 from harken.data.sampler import BucketPlan, BucketSampler, Order, plan_buckets
 from harken.models.family import CtcModel, find_family
 from harken.models.folder import load_model
+from harken.models.pretrained import family_of, load_pretrained, resolve_pretrained
+from harken.models.wav2vec2 import FAMILY_NAME as WAV2VEC2
+from harken.models.wav2vec2 import read_features
 from harken.text.normalize import normalize
 from harken.text.tokenize import train_tokenizer
 from harken.training.loop import Span
@@ -39,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH_S = 240.0
 MANIFEST_SUFFIX = ".jsonl"
+FINE_TUNING_SETTINGS = {"config_changes", "freeze_feature_encoder", "mask_time_prob"}
 GIB = 2**30
 
 
@@ -94,7 +99,12 @@ class Assembler:
             if augmentation is not None:
                 check_augmentation(augmentation)
         self._loaded = load_model(initial) if initial is not None else None
-        self.features = self._loaded.features if self._loaded else recipe.features
+        self._pretrained = resolve_pretrained(recipe.model.pretrained) if recipe.model.pretrained else None
+        if self._pretrained is not None:
+            check_fine_tuning(self._pretrained, self._augmentations)
+            self.features = read_features(self._pretrained)
+        else:
+            self.features = self._loaded.features if self._loaded else recipe.features
         self.extractor = FeatureExtractor(self.features)
 
     def assemble(self, saved_tokenizer: Tokenizer | None) -> tuple[ModelParts, DataParts]:
@@ -135,6 +145,8 @@ class Assembler:
                 tokenizer=self._loaded.tokenizer,
                 trained_before=True,
             )
+        if self._pretrained is not None:
+            return self._fine_tuned(self._pretrained, texts, saved_tokenizer)
         tokenizer = saved_tokenizer or train_tokenizer(recipe.tokenizer, texts)
         family = find_family(recipe.model.family)
         settings = family.parse(recipe.model.settings, source="model.settings")
@@ -146,6 +158,30 @@ class Assembler:
             features=self.features,
             tokenizer=tokenizer,
             trained_before=False,
+        )
+
+    def _fine_tuned(self, folder: Path, texts: list[str], saved_tokenizer: Tokenizer | None) -> ModelParts:
+        """A pretrained model with a vocabulary of the texts, or with its own."""
+        recipe, own = self.recipe, self.recipe.model.vocabulary == "own"
+        unknown = sorted(recipe.model.settings.keys() - FINE_TUNING_SETTINGS)
+        if unknown:
+            raise InputError(
+                f"model.settings has {', '.join(unknown)}.",
+                hint=f"A pretrained model takes: {', '.join(sorted(FINE_TUNING_SETTINGS))}.",
+            )
+        parts = load_pretrained(
+            folder,
+            tokenizer=None if own else saved_tokenizer or train_tokenizer(recipe.tokenizer, texts),
+            seed=derive_seed(recipe.seed, "initial weights"),
+            **recipe.model.settings,
+        )
+        return ModelParts(
+            model=cast(CtcModel, parts.model),
+            family=parts.family,
+            settings=parts.settings,
+            features=parts.features,
+            tokenizer=parts.tokenizer,
+            trained_before=own,
         )
 
     def listed(self, path: str, *, samples: int | None) -> Usable:
@@ -278,6 +314,21 @@ class Assembler:
             if changes_waveform(chosen)
             else None,
             features=lambda x, generator: augment_features(x, chosen, generator=generator),
+        )
+
+
+def check_fine_tuning(folder: Path, augmentations: Sequence[AugmentConfig | None]) -> None:
+    """Refuse a pretrained model that training cannot take, and masks over features that are samples."""
+    family = family_of(folder)
+    if family != WAV2VEC2:
+        raise InputError(
+            f"{folder} is a {family} model; models with a CTC output can be fine-tuned in this version.",
+            hint="Start from a wav2vec2, hubert or wavlm model.",
+        )
+    if any(config is not None and (config.spec_augment or config.vocal_tract) for config in augmentations):
+        raise InputError(
+            "spec_augment and vocal_tract change log-mel features, and this model hears samples.",
+            hint="Use model.settings.mask_time_prob in their place.",
         )
 
 

@@ -48,9 +48,15 @@ class ModelConfig(Strict):
     family: str = "conformer-ctc"
     settings: dict[str, Any] = field(default_factory=dict)  # the family's own settings
     initial: str | None = None  # model folder to start from; its tokenizer and features are used
+    pretrained: str | None = None  # folder or hub id of a transformers model to start from; it decides the family
+    vocabulary: Literal["new", "own"] = "new"  # of a pretrained model: from the training texts, or the one it has
     label_smoothing: float = 0.0  # weight of the distance to uniform output
 
     def __post_init__(self) -> None:
+        if self.initial is not None and self.pretrained is not None:
+            raise ValueError("initial and pretrained are both given; keep one")
+        if self.vocabulary == "own" and self.pretrained is None:
+            raise ValueError("vocabulary is own, but there is no pretrained model; name one, or leave vocabulary out")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; use a share from 0 to below 1")
 
@@ -265,12 +271,24 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     return replace(
         recipe,
         data=data,
-        model=replace(recipe.model, initial=absolute(recipe.model.initial)),
+        model=replace(
+            recipe.model,
+            initial=absolute(recipe.model.initial),
+            pretrained=_folder_or_hub_id(recipe.model.pretrained, folder),
+        ),
         augmentation=_with_absolute_files(recipe.augmentation, folder),
         curriculum=tuple(
             replace(stage, augmentation=_with_absolute_files(stage.augmentation, folder)) for stage in recipe.curriculum
         ),
     )
+
+
+def _folder_or_hub_id(name: str | None, folder: Path) -> str | None:
+    """A path beside the recipe where there is one, or where the name can be nothing else; a hub id stays as it is."""
+    if name is None:
+        return None
+    is_path = name.startswith((".", "/", "~")) or (folder / name).exists()
+    return str((folder / Path(name).expanduser()).resolve()) if is_path else name
 
 
 def augmentation_files(recipe: Recipe) -> list[str]:

@@ -1,0 +1,29 @@
+"""Small trainable parts on a base model: LoRA and bottleneck adapters, freezing, several adapters by name."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "AdapterConfig": "config",
+    "TrainableReport": "freeze",
+    "adapter_names": "attach",
+    "add_adapter": "attach",
+    "base_state_dict": "attach",
+    "check_adapter_effect": "effect",
+    "freeze_base": "freeze",
+    "freeze_modules": "freeze",
+    "load_adapter": "files",
+    "merge_adapter": "attach",
+    "remove_adapter": "attach",
+    "save_adapter": "files",
+    "set_adapters": "attach",
+    "trainable_report": "freeze",
+    "unfreeze": "freeze",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"harken.models.adapters.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'harken.models.adapters' has no attribute {name!r}")

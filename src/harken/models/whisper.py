@@ -1,0 +1,248 @@
+"""Whisper on transformers' classes: encoder, decoder, greedy decoding with a cache.
+
+Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". State dictionary and config.json
+carry transformers' names, so that a saved folder loads with `WhisperForConditionalGeneration.from_pretrained`.
+
+Shapes: B batch, F feature frames (the whole window), M mels, T tokens, V vocab, D width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harken.audio.features import FeatureConfig
+from harken.core import InputError, Strict, Tokenizer
+from harken.core.files import write_json
+from harken.models.family import ModelFamily, Seq2SeqModel
+from harken.models.pretrained import (
+    PretrainedParts,
+    config_settings,
+    load_network,
+    make_config,
+    new_network,
+    read_config,
+)
+from harken.text.vocabulary import read_json_object
+from harken.text.whisper_tokenizer import GENERATION_FILE, WhisperTokenizer
+
+FAMILY_NAME = "whisper"
+AUTO_CLASS = "AutoModelForSpeechSeq2Seq"
+ARCHITECTURE = "WhisperForConditionalGeneration"
+SAMPLE_RATE_HZ = 16_000
+HOP_S = 0.010
+SUBSAMPLING = 2  # feature frames for each position of the encoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhisperSettings(Strict):
+    """`config` is the content of a config.json of transformers, `generation` that of generation_config.json."""
+
+    config: dict[str, Any] = field(default_factory=lambda: {"model_type": "whisper"})
+    generation: dict[str, Any] = field(default_factory=dict)
+    freeze_encoder: bool = False  # train the decoder only
+
+
+class WhisperSeq2Seq(Seq2SeqModel):
+    """Log-mel features of the whole 30 s window in, scores of the next token out."""
+
+    def __init__(self, network: Any, settings: WhisperSettings) -> None:
+        """`network` is a WhisperForConditionalGeneration whose parts are taken over."""
+        super().__init__()
+        self.config = network.config
+        self.settings = settings
+        # proj_out is the embedding table again and is not kept twice, as in the files transformers writes.
+        self.model = network.model
+        # A fixed table of sines, which loading with transformers leaves trainable.
+        self.model.encoder.embed_positions.requires_grad_(False)
+        generation = settings.generation
+        self.end_id = int(_first(generation.get("eos_token_id"), self.config.eos_token_id))
+        self._suppressed = _ids(generation.get("suppress_tokens"))
+        self._suppressed_first = _ids(generation.get("begin_suppress_tokens"))
+        if settings.freeze_encoder:
+            self.freeze_encoder()
+
+    @property
+    def window_frames(self) -> int:
+        """Feature frames the encoder reads, no more and no fewer: 3000 in OpenAI's models."""
+        return int(self.config.max_source_positions) * SUBSAMPLING
+
+    @property
+    def longest_tokens(self) -> int:
+        """Tokens of a sequence, the prompt and the end included: 448 in OpenAI's models."""
+        return int(self.config.max_target_positions)
+
+    def freeze_encoder(self) -> None:
+        """Keep the encoder as it is."""
+        self.model.encoder.requires_grad_(False)
+
+    def forward(self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor) -> Tensor:
+        """Scores under teacher forcing. Padding goes after a sequence's end, with any id: no earlier score sees it.
+
+        Raises InputError for features that do not fill the window, and for sequences the decoder has no place for.
+        """
+        if tokens_BT.shape[1] > self.longest_tokens:
+            raise InputError(
+                f"A sequence has {tokens_BT.shape[1]} tokens; the model reads {self.longest_tokens}.",
+                hint="Cut the utterance into shorter ones, or leave it out.",
+            )
+        encoded_BTD = self.encode(features_BFM)
+        hidden_BTD = self.model.decoder(input_ids=tokens_BT, encoder_hidden_states=encoded_BTD, use_cache=False)
+        return self._scores(hidden_BTD.last_hidden_state)
+
+    def encode(self, features_BFM: Tensor) -> Tensor:
+        """(B, positions, D) what the decoder attends to."""
+        frames, mels = features_BFM.shape[1:]
+        if (frames, mels) != (self.window_frames, self.config.num_mel_bins):
+            raise InputError(
+                f"The features are {frames} frames of {mels}; this Whisper reads {self.window_frames} frames of "
+                f"{self.config.num_mel_bins}.",
+                hint=f"Use features of kind whisper with dimensions {self.config.num_mel_bins} and pad_to_s "
+                f"{self.window_frames * HOP_S:g}; cut longer audio first.",
+            )
+        encoded: Tensor = self.model.encoder(features_BFM.transpose(1, 2)).last_hidden_state
+        return encoded
+
+    def _scores(self, hidden_BTD: Tensor) -> Tensor:
+        return functional.linear(hidden_BTD, self.model.decoder.embed_tokens.weight).float()
+
+    def generate(
+        self, features_BFM: Tensor, frames_B: Tensor, *, prompt: Sequence[int], max_tokens: int
+    ) -> list[list[int]]:
+        """The most likely token after the other, at most `max_tokens` and as many as the decoder has places for.
+
+        Tokens that generation_config.json suppresses are never chosen. With time tokens wanted (a prompt without
+        <|notimestamps|>) nothing makes them come in pairs: prompt without them.
+        """
+        room = min(max_tokens, self.longest_tokens - len(prompt))
+        if not prompt or room < 0:
+            raise InputError(
+                f"The prompt has {len(prompt)} tokens; the model reads 1 to {self.longest_tokens}.",
+                hint="Shorten the prompt.",
+            )
+        with torch.no_grad():
+            return self._generate(self.encode(features_BFM), list(prompt), room)
+
+    def _generate(self, encoded_BTD: Tensor, prompt: list[int], room: int) -> list[list[int]]:
+        size, device = encoded_BTD.shape[0], encoded_BTD.device
+        tokens_BT = torch.tensor([prompt] * size, device=device)
+        finished_B = torch.zeros(size, dtype=torch.bool, device=device)
+        chosen: list[Tensor] = []
+        cache = None
+        for step in range(room):
+            output = self.model.decoder(
+                input_ids=tokens_BT, encoder_hidden_states=encoded_BTD, past_key_values=cache, use_cache=True
+            )
+            cache = output.past_key_values
+            scores_BV = self._scores(output.last_hidden_state[:, -1:])[:, 0]
+            scores_BV[:, self._suppressed + (self._suppressed_first if step == 0 else [])] = -torch.inf
+            next_B = scores_BV.argmax(-1).masked_fill(finished_B, self.end_id)
+            finished_B |= next_B == self.end_id
+            if bool(finished_B.all()):
+                break
+            chosen.append(next_B)
+            tokens_BT = next_B[:, None]
+        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in range(size)]
+        return [row[: row.index(self.end_id)] if self.end_id in row else row for row in rows]
+
+    def write_hub_files(self, folder: Path, features: FeatureConfig) -> None:
+        """Write config.json, generation_config.json and preprocessor_config.json as transformers reads them."""
+        settings = config_settings(self.config)
+        write_json(folder / "config.json", {**settings, "architectures": [ARCHITECTURE], "dtype": "float32"})
+        if self.settings.generation:
+            write_json(folder / GENERATION_FILE, self.settings.generation)
+        window_s = round(self.window_frames * HOP_S)
+        write_json(
+            folder / "preprocessor_config.json",
+            {
+                "feature_extractor_type": "WhisperFeatureExtractor",
+                "processor_class": "WhisperProcessor",
+                "feature_size": features.dimensions,
+                "sampling_rate": SAMPLE_RATE_HZ,
+                "hop_length": 160,
+                "n_fft": 400,
+                "chunk_length": window_s,
+                "n_samples": window_s * SAMPLE_RATE_HZ,
+                "nb_max_frames": self.window_frames,
+                "padding_side": "right",
+                "padding_value": 0.0,
+                "return_attention_mask": False,
+            },
+        )
+
+
+def build(settings: WhisperSettings, dimensions: int, vocab_size: int) -> WhisperSeq2Seq:
+    """A randomly initialised model. The embedding table may have more rows than the tokenizer has units, not fewer."""
+    config = make_config(settings.config, source="model.settings.config")
+    _check_fit(config, dimensions, vocab_size)
+    return WhisperSeq2Seq(new_network(AUTO_CLASS, config), settings)
+
+
+def load_whisper(
+    folder: Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    seed: int = 0,
+    config_changes: Mapping[str, Any] | None = None,
+    freeze_encoder: bool = False,
+) -> PretrainedParts:
+    """A pretrained Whisper with its own tokenizer and window. `seed` has nothing to draw here.
+
+    Raises InputError when a tokenizer of another kind is given, and when tokenizer and weights do not fit together.
+    """
+    if tokenizer is not None and not isinstance(tokenizer, WhisperTokenizer):
+        raise InputError(
+            f"A {type(tokenizer).__name__} cannot replace Whisper's tokenizer, which its decoder has learnt.",
+            hint="Leave the tokenizer out for this family.",
+        )
+    own = tokenizer or WhisperTokenizer.load(folder)
+    config = read_config(folder, config_changes)
+    _check_fit(config, config.num_mel_bins, own.vocab_size)
+    network = load_network(AUTO_CLASS, folder, config, seed=seed)
+    path = folder / GENERATION_FILE
+    settings = WhisperSettings(
+        config=config_settings(network.config),
+        generation=dict(read_json_object(path)) if path.is_file() else {},
+        freeze_encoder=freeze_encoder,
+    )
+    model = WhisperSeq2Seq(network, settings).eval()
+    return PretrainedParts(
+        family=FAMILY_NAME, model=model, settings=settings, features=features_of(model), tokenizer=own
+    )
+
+
+def features_of(model: WhisperSeq2Seq) -> FeatureConfig:
+    """The features a model hears, padded with silence to its window."""
+    return FeatureConfig(
+        kind="whisper", dimensions=model.config.num_mel_bins, pad_to_s=round(model.window_frames * HOP_S, 6)
+    )
+
+
+def _check_fit(config: Any, dimensions: int, vocab_size: int) -> None:
+    if dimensions != config.num_mel_bins:
+        raise InputError(
+            f"The features have {dimensions} mels, this Whisper hears {config.num_mel_bins}.",
+            hint=f"Set features.kind to whisper and features.dimensions to {config.num_mel_bins}.",
+        )
+    if vocab_size > config.vocab_size:
+        raise InputError(
+            f"The tokenizer has {vocab_size} units, the model rows for {config.vocab_size}.",
+            hint="Both must come from the same model; large-v3 has one language more than the others.",
+        )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is given; the first of a list."""
+    value = next(value for value in values if value is not None)
+    return value[0] if isinstance(value, list) else value
+
+
+def _ids(value: Any) -> list[int]:
+    return [int(id_) for id_ in value or [] if int(id_) >= 0]
+
+
+FAMILY = ModelFamily(name=FAMILY_NAME, settings_type=WhisperSettings, build=cast(Any, build))
