@@ -13,7 +13,9 @@ COMMANDS = [
     ["data"],
     *(
         ["data", name]
-        for name in ("import", "validate", "stats", "split", "compose", "version", "verify", "augment", "preview")
+        for name in (
+            "import", "validate", "stats", "split", "compose", "version", "verify", "augment", "preview", "shard",
+        )
     ),
     ["train"],
     ["search"],

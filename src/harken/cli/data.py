@@ -17,7 +17,12 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything drawn at rando
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="dir, fsdd, librispeech, commonvoice, nemo, kaldi, hf, lhotse.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="Kind of corpus, such as dir, librispeech, commonvoice or kaldi; docs/guide/importers.md has all."
+        ),
+    ],
     source: Annotated[str, typer.Argument(help="The corpus: a folder or file in its published layout.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Manifest to write.")],
     option: Annotated[list[str] | None, typer.Option(help="key=value for the importer; may be repeated.")] = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, search, speech, training
+from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, search, shard, speech, training
 from harken.cli.output import complain
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 data.app.command("augment")(augment.augment)
 data.app.command("preview")(preview.preview)
+data.app.command("shard")(shard.shard)
 app.add_typer(data.app, name="data")
 app.command("train")(training.train)
 app.command("search")(search.search)

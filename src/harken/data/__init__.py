@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from harken.data.augment import AugmentedSet, Treatment, augment_utterances, random_treatments
     from harken.data.batch import Batch
     from harken.data.cache import ArrayCache
+    from harken.data.code_switched import code_switched_corpus
     from harken.data.compose import ComposeConfig, compose_utterances
     from harken.data.importers import ImportResult, Rejection, import_corpus
     from harken.data.loader import BatchLoader
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from harken.data.quality_table import quality_rows, write_quality_table
     from harken.data.sampler import BucketPlan, BucketSampler, plan_buckets
     from harken.data.select import SelectConfig, Selection, select_utterances
+    from harken.data.shard_stream import ShardOrder, ShardStream
+    from harken.data.shards import ShardSet, verify_shards, write_shards
     from harken.data.split import Split, split_by_count, split_by_ratio, split_by_tag
     from harken.data.stats import CorpusStats, FileSample, sample_files, summarize
     from harken.data.synthetic import connected_digits
@@ -50,6 +53,9 @@ _HOMES = {
     "cache": ("ArrayCache",),
     "loader": ("BatchLoader",),
     "synthetic": ("connected_digits",),
+    "code_switched": ("code_switched_corpus",),
+    "shards": ("ShardSet", "verify_shards", "write_shards"),
+    "shard_stream": ("ShardOrder", "ShardStream"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -71,6 +77,9 @@ __all__ = [
     "Rejection",
     "SelectConfig",
     "Selection",
+    "ShardOrder",
+    "ShardSet",
+    "ShardStream",
     "Split",
     "Treatment",
     "ValidationConfig",
@@ -78,6 +87,7 @@ __all__ = [
     "VersionCheck",
     "augment_utterances",
     "check_manifest",
+    "code_switched_corpus",
     "compose_utterances",
     "connected_digits",
     "draw_stats",
@@ -96,10 +106,12 @@ __all__ = [
     "split_by_tag",
     "summarize",
     "validate_utterances",
+    "verify_shards",
     "verify_version",
     "version_dataset",
     "write_manifest",
     "write_quality_table",
+    "write_shards",
 ]
 
 
