@@ -14,7 +14,16 @@ COMMANDS = [
     *(
         ["data", name]
         for name in (
-            "import", "validate", "stats", "split", "compose", "version", "verify", "augment", "preview", "shard",
+            "import",
+            "validate",
+            "stats",
+            "split",
+            "compose",
+            "version",
+            "verify",
+            "augment",
+            "preview",
+            "shard",
         )
     ),
     ["train"],
@@ -24,7 +33,7 @@ COMMANDS = [
     ["compare"],
     ["transcribe"],
     ["models"],
-    ["models", "show"],
+    *(["models", name] for name in ("list", "show", "register", "promote", "push")),
     ["runs"],
     ["runs", "list"],
     ["runs", "show"],

@@ -8,6 +8,8 @@ _HOMES = {
     "LoadedModel": "folder",
     "ModelDescription": "folder",
     "ModelFamily": "family",
+    "ModelRegistry": "registry",
+    "ModelSummary": "overview",
     "PretrainedParts": "pretrained",
     "count_parameters": "family",
     "family_names": "family",
@@ -15,8 +17,10 @@ _HOMES = {
     "load_model": "folder",
     "load_pretrained": "pretrained",
     "read_description": "folder",
+    "push_to_hub": "hub",
     "resolve_pretrained": "pretrained",
     "save_model": "folder",
+    "summarize": "overview",
 }
 __all__ = sorted(_HOMES)
 
