@@ -1,0 +1,1 @@
+"""Import of .nemo checkpoints: Conformer-CTC and FastConformer-CTC, without NeMo."""
