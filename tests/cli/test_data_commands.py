@@ -202,7 +202,7 @@ def test_import(harken: Harken, corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["odd", "."], 3, "called 'odd'. Installed: commonvoice, dir, fsdd"),
+        (["odd", "."], 3, "called 'odd'. Installed: commonvoice, coraal, dir"),
         (["fsdd", "absent"], 2, "absent does not exist"),
         (["dir", ".", "--option", "x"], 2, "--option 'x' is not NAME=VALUE."),
         (["dir", ".", "--option", "colour=red"], 2, "'colour'"),

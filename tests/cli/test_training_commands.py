@@ -139,7 +139,7 @@ def test_an_unknown_model_family_is_a_missing_part(harken: Harken, corpus: Path,
     recipe = with_recipe(corpus, tmp_path, "family: recurrent-ctc", "family: transducer")
     answer = harken("train", recipe, "--out", tmp_path / "run")
     assert (answer.code, answer.out) == (3, "")
-    assert "called 'transducer'. Installed: conformer-ctc, recurrent-ctc" in answer.err
+    assert "called 'transducer'. Installed: conformer-ctc, nemo-conformer-ctc, recurrent-ctc" in answer.err
 
 
 def test_dry_run_writes_nothing(harken: Harken, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_settings_are_checked(settings: dict[str, object], message: str) -> None
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:
-    with pytest.raises(MissingPart, match="bpe, char, word"):
+    with pytest.raises(MissingPart, match="bpe, char, hf-ctc, sentencepiece, whisper, word"):
         train_tokenizer(TokenizerConfig(kind="syllable"), ["a"])
 
 
