@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harken.cli import scoring
+from harken.cli import evaluate, scoring
 from harken.data import read_manifest
 
 Harken = Callable[..., Any]
@@ -25,6 +27,32 @@ def test_evaluate_writes_the_report_it_prints(harken: Harken, corpus: Path, mode
     assert len((tmp_path / "report" / "utterances.jsonl").read_text(encoding="utf-8").splitlines()) == 12
     text = harken("evaluate", model, corpus / "train.jsonl").out
     assert f"{100 * written['wer']['value']:.2f}" in text
+
+
+def test_every_setting_of_scoring_is_an_option() -> None:
+    names = {field.name for field in fields(scoring.Scoring)}
+    assert names <= set(signature(evaluate.evaluate).parameters)
+    assert names - set(signature(evaluate.score).parameters) == {"latency_budget_ms"}  # texts have no latency
+
+
+def test_options_reach_the_scoring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Seen(Exception):
+        pass
+
+    def stop(_: Path, given: scoring.Scoring, **__: object) -> None:
+        raise Seen(given)
+
+    monkeypatch.setattr(scoring, "evaluate_model", stop)
+    monkeypatch.setattr(scoring, "score_texts", stop)
+    options = {"normalizer": "none", "units": "words", "keywords": tmp_path, "phonemes": False, "hardest": 3,
+               "samples": 7, "seed": 8, "baseline": tmp_path / "b"}  # fmt: skip
+    expected = scoring.Scoring(manifest=tmp_path, **options)
+    with pytest.raises(Seen) as caught:
+        evaluate.evaluate(tmp_path / "model", tmp_path, latency_budget_ms=200.0, **options)
+    assert caught.value.args == (replace(expected, latency_budget_ms=200.0),)
+    with pytest.raises(Seen) as caught:
+        evaluate.score(tmp_path, tmp_path / "texts", **options)
+    assert caught.value.args == (expected,)
 
 
 def test_evaluate_refusals(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:

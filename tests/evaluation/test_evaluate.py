@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from harken.audio.noise import generate_noise
+from harken.audio.quality import measure_quality
 from harken.core import InputError, Transcript, Utterance, Waveform, keyed_generator
+from harken.evaluation import evaluate
 from harken.evaluation.conditions import apply_condition, find_conditions
 from harken.evaluation.evaluate import evaluate_recognizer
 from harken.evaluation.recognition import RecognitionConfig
-from harken.evaluation.report import ReportConfig
+from harken.evaluation.report import ReportConfig, build_report
+from harken.text.languages import LanguageIdentifier
 
 RATE_HZ = 16_000
 WORDS = "one two three four"
@@ -91,6 +94,38 @@ def test_the_ratio_of_the_recordings_is_measured_once_and_stands_in_every_row(re
     clean = [row["snr_db"] for row in report.rows]
     assert all(isinstance(value, float) or value is None for value in clean)
     assert [row["snr_db"] for row in report.conditions["noise-10db"].rows] == clean
+
+
+def test_an_utterance_is_measured_and_the_words_are_labelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    trained: list[list[str]] = []
+    train = LanguageIdentifier.train
+    monkeypatch.setattr(evaluate, "measure_quality", lambda w, **k: measured.append(len(w)) or measure_quality(w, **k))
+    monkeypatch.setattr(LanguageIdentifier, "train", lambda texts: trained.append(sorted(texts)) or train(texts))
+    labelled = [replace(u, extra={"word_languages": ["en", "en", "uz", "uz"]}) for u in UTTERANCES[:8]]
+    found = evaluate_recognizer(
+        LevelRecognizer(),
+        labelled,
+        load,
+        conditions=find_conditions("clean,noise-10db,clipping"),
+        recognition=RecognitionConfig(batch_size=4, latency_utterances=8, warm_up=3),
+        report=ReportConfig(samples=10),
+    )
+    assert len(measured) == 8
+    assert trained == [["en", "uz"]]
+    assert found.summary["code_switching"]["switch_points"]["0"]["f1"] == 1.0
+    noisy = found.conditions["noise-10db"]
+    assert noisy.summary["code_switching"]["languages"]["uz"]["deletions"] == 16  # "three four" of each
+    alone = build_report(
+        labelled, {row["id"]: row["hypothesis"] for row in noisy.rows}, config=ReportConfig(samples=10)
+    )
+    assert noisy.summary["code_switching"] == alone.summary["code_switching"]
+
+
+def test_labels_that_do_not_fit_are_refused_before_any_work() -> None:
+    wrong = [replace(UTTERANCES[0], extra={"word_languages": ["en"]})]
+    with pytest.raises(InputError, match=r"'u0'.* has 1 labels and the text 4 words"):
+        evaluate_recognizer(LevelRecognizer(), wrong, lambda _: pytest.fail("it was read"))
 
 
 def test_what_was_heard_is_the_condition_keyed_by_utterance_and_seed() -> None:

@@ -10,8 +10,6 @@ import pytest
 
 from harken.core import InputError, MissingPart
 from harken.core.files import sha256_file
-from harken.models import folder as model_folder
-from harken.models import overview
 from harken.models.overview import evaluations_of, find_model_folders, summarize, verified_weights
 from harken.tracking import RunFolder
 
@@ -38,11 +36,6 @@ def make_folder(folder: Path, **changes: Any) -> Path:
     }
     (folder / "harken.json").write_text(json.dumps(description), encoding="utf-8")
     return folder
-
-
-def test_the_names_are_those_of_model_folders() -> None:
-    for name in ("DESCRIPTION", "WEIGHTS", "WEIGHTS_HASH"):
-        assert getattr(overview, name) == getattr(model_folder, name)
 
 
 def test_a_summary(tmp_path: Path) -> None:

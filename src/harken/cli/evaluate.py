@@ -1,7 +1,9 @@
 """`harken evaluate` and `harken score`: a model, or texts from anywhere, against a test set."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +11,7 @@ from harken.cli.output import note, print_json
 from harken.cli.speech import DeviceOption
 
 if TYPE_CHECKING:
+    from harken.cli.scoring import Scoring
     from harken.evaluation.report import EvaluationReport
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Test set, a manifest.")]
@@ -50,22 +53,9 @@ def evaluate(
     json_output: JsonOption = False,
 ) -> None:
     """Score a model on a test set: WER and CER with intervals, under conditions, with an analysis of its errors."""
-    from harken.cli.scoring import Scoring, evaluate_model
+    scoring = _scoring(locals())
+    from harken.cli.scoring import evaluate_model
 
-    scoring = Scoring(
-        manifest=manifest,
-        normalizer=normalizer,
-        units=units,
-        keywords=keywords,
-        training=training,
-        identifier=identifier,
-        phonemes=phonemes,
-        hardest=hardest,
-        samples=samples,
-        seed=seed,
-        latency_budget_ms=latency_budget_ms,
-        baseline=baseline,
-    )
     report = evaluate_model(model, scoring, out=out, conditions=conditions, batch_size=batch_size, device=device)
     _show(report, out, json_output)
 
@@ -88,22 +78,17 @@ def score(
     json_output: JsonOption = False,
 ) -> None:
     """Score texts that any system recognised: the same report as `harken evaluate`, and good for `harken compare`."""
-    from harken.cli.scoring import Scoring, score_texts
+    scoring = _scoring(locals())
+    from harken.cli.scoring import score_texts
 
-    scoring = Scoring(
-        manifest=manifest,
-        normalizer=normalizer,
-        units=units,
-        keywords=keywords,
-        training=training,
-        identifier=identifier,
-        phonemes=phonemes,
-        hardest=hardest,
-        samples=samples,
-        seed=seed,
-        baseline=baseline,
-    )
     _show(score_texts(hypotheses, scoring, out=out, missing=missing), out, json_output)
+
+
+def _scoring(options: Mapping[str, Any]) -> "Scoring":
+    """What the options of a command, its `locals()` at the start, say about scoring: they have the fields' names."""
+    from harken.cli.scoring import Scoring
+
+    return Scoring(**{field.name: options[field.name] for field in fields(Scoring) if field.name in options})
 
 
 def _show(report: "EvaluationReport", out: Path | None, json_output: bool) -> None:

@@ -4,21 +4,17 @@ It shows that training, curricula and scoring by language work, and no more: the
 mixed sentences is made up, and what is trained on it does not understand real people.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from harken.core import InputError, MissingPart, RunFailed, Utterance, Waveform, keyed_generator
+from harken.core import InputError, Utterance, Waveform, keyed_generator
 from harken.core.units import samples_to_seconds, seconds_to_samples
+from harken.data.fresh_process import SAMPLE_RATE_HZ, speak_files, spoken_waveform
 from harken.data.manifest import write_manifest
-from harken.data.synthetic import DIGIT_WORDS, SAMPLE_RATE_HZ
+from harken.data.synthetic import DIGIT_WORDS, held_out
 
 MIXED = "mixed"
 NOISE_TAG = "noise"
@@ -64,7 +60,10 @@ _QUIET = 10 ** (-45 / 20)  # of the peak; below it espeak-ng's padding counts as
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sentence:
-    """One utterance to be spoken: (language, phrase) after one another; `snr_db` None without noise."""
+    """One utterance to be spoken: (language, phrase) after one another; `snr_db` None without noise.
+
+    `seed` and `name` are what the noise depends on.
+    """
 
     name: str
     phrases: tuple[tuple[str, str], ...]
@@ -72,6 +71,24 @@ class _Sentence:
     pitch: int
     rate_wpm: int
     snr_db: float | None
+    seed: int
+
+    def waveform(self) -> Waveform:
+        from harken.audio.noise import add_noise, generate_noise
+
+        waveform = _join([self._speak(language, phrase) for language, phrase in self.phrases])
+        if self.snr_db is None:
+            return waveform
+        generator = keyed_generator("code switched, noise", self.seed, self.name)
+        noise = generate_noise(len(waveform), "pink", sample_rate_hz=SAMPLE_RATE_HZ, generator=generator)
+        return add_noise(waveform, noise, snr_db=self.snr_db, sample_rate_hz=SAMPLE_RATE_HZ)
+
+    def _speak(self, language: str, phrase: str) -> Waveform:
+        """The phrase without the silence that espeak-ng puts around it."""
+        voice = f"{language}+{self.variant}"
+        waveform = spoken_waveform(phrase, voice=voice, rate_wpm=self.rate_wpm, pitch=self.pitch)
+        loud = np.flatnonzero(np.abs(waveform) > _QUIET * max(float(np.abs(waveform).max(initial=0.0)), 1e-6))
+        return waveform[loud[0] : loud[-1] + 1] if len(loud) else waveform
 
 
 def code_switched_corpus(
@@ -103,14 +120,10 @@ def code_switched_corpus(
     _check(utterances, mixed_share, noisy_share, snr_db, vocabulary, templates, variants)
     sentences = _plan(utterances, mixed_share, noisy_share, snr_db, vocabulary, templates, variants, seed)
     audio = out / "audio"
-    audio.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".speaking-", dir=out) as folder:
-        samples = _speak_in_fresh_process(Path(folder), sentences, seed)
-        for sentence in sentences:
-            (Path(folder) / sentence.name).replace(audio / sentence.name)
-    held_out = set(variants[len(variants) - max(1, len(variants) // 5) :]) if len(variants) > 1 else set()
+    samples = speak_files(audio, sentences)
+    testing = set(held_out(variants))
     made = [
-        _utterance(sentence, audio / sentence.name, count, "test" if sentence.variant in held_out else "train")
+        _utterance(sentence, audio / sentence.name, count, "test" if sentence.variant in testing else "train")
         for sentence, count in zip(sentences, samples, strict=True)
     ]
     write_manifest(out / "manifest.jsonl", made)
@@ -171,6 +184,7 @@ def _plan(
                 pitch=int(keyed_generator("pitch", seed, variant).integers(30, 71)),
                 rate_wpm=int(generator.integers(130, 201)),
                 snr_db=round(float(generator.uniform(*snr_db)), 2) if noisy else None,
+                seed=seed,
             )
         )
     return sentences
@@ -214,58 +228,6 @@ def _check(
                         f"vocabulary has no phrases of the kind {kind!r} in {language!r}, or an empty one.",
                         hint="Give both languages at least one phrase of each kind that a template names.",
                     )
-
-
-def _speak_in_fresh_process(folder: Path, sentences: Sequence[_Sentence], seed: int) -> list[int]:
-    """Samples in each of the files that the worker wrote."""
-    task = json.dumps({"folder": str(folder), "seed": seed, "sentences": [asdict(item) for item in sentences]})
-    command = [sys.executable, "-c", "from harken.data.code_switched import _work; _work()"]
-    done = subprocess.run(command, input=task, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode != 0:
-        raise RunFailed(f"The speaking process ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
-    answer = json.loads(done.stdout)
-    if "error" in answer:
-        kinds = {kind.__name__: kind for kind in (InputError, MissingPart)}
-        raise kinds.get(answer["kind"], RunFailed)(answer["error"], hint=answer["hint"])
-    samples: list[int] = answer["samples"]
-    return samples
-
-
-def _work() -> None:
-    """The worker: a task as JSON on stdin, the answer as JSON on stdout."""
-    task = json.load(sys.stdin)
-    folder, seed = Path(task["folder"]), task["seed"]
-    try:
-        answer: dict[str, Any] = {"samples": [_write(folder, _Sentence(**item), seed) for item in task["sentences"]]}
-    except (InputError, MissingPart, RunFailed) as err:
-        answer = {"kind": type(err).__name__, "error": err.message, "hint": err.hint}
-    json.dump(answer, sys.stdout)
-
-
-def _write(folder: Path, sentence: _Sentence, seed: int) -> int:
-    import soundfile
-
-    from harken.audio.noise import add_noise, generate_noise
-
-    waveform = _join([_speak(language, phrase, sentence) for language, phrase in sentence.phrases])
-    if sentence.snr_db is not None:
-        generator = keyed_generator("code switched, noise", seed, sentence.name)
-        noise = generate_noise(len(waveform), "pink", sample_rate_hz=SAMPLE_RATE_HZ, generator=generator)
-        waveform = add_noise(waveform, noise, snr_db=sentence.snr_db, sample_rate_hz=SAMPLE_RATE_HZ)
-    soundfile.write(folder / sentence.name, waveform, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
-    return len(waveform)
-
-
-def _speak(language: str, phrase: str, sentence: _Sentence) -> Waveform:
-    """The phrase at 16 kHz, without the silence that espeak-ng puts around it."""
-    from harken.audio.resample import resample
-    from harken.audio.synthesis import synthesize
-
-    voice = f"{language}+{sentence.variant}"
-    spoken, rate_hz = synthesize(phrase, voice=voice, rate_wpm=sentence.rate_wpm, pitch=sentence.pitch)
-    waveform = np.clip(resample(spoken, from_hz=rate_hz, to_hz=SAMPLE_RATE_HZ), -1.0, 1.0)
-    loud = np.flatnonzero(np.abs(waveform) > _QUIET * max(float(np.abs(waveform).max(initial=0.0)), 1e-6))
-    return waveform[loud[0] : loud[-1] + 1] if len(loud) else waveform
 
 
 def _join(pieces: Sequence[Waveform]) -> Waveform:

@@ -3,21 +3,14 @@
 It shows that a recogniser learns, and no more: what is trained on it does not understand real people.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from harken.core import InputError, MissingPart, RunFailed, Utterance, keyed_generator
+from harken.core import InputError, Utterance, Waveform, keyed_generator
 from harken.core.units import samples_to_seconds
+from harken.data.fresh_process import SAMPLE_RATE_HZ, speak_files, spoken_waveform
 
-SAMPLE_RATE_HZ = 16_000
 MOST_DIGITS = 7
 PITCHES_PER_VOICE = 3
 
@@ -45,6 +38,9 @@ class _Line:
     pitch: int
     rate_wpm: int
 
+    def waveform(self) -> Waveform:
+        return spoken_waveform(self.text, voice=self.voice, rate_wpm=self.rate_wpm, pitch=self.pitch)
+
 
 def connected_digits(
     out: Path, *, utterances: int = 2_400, voices: Sequence[str] = DIGIT_VOICES, seed: int = 0
@@ -63,13 +59,9 @@ def connected_digits(
         raise InputError(f"utterances is {utterances}.", hint="Use 1 or more.")
     if not voices or len(set(voices)) < len(voices):
         raise InputError(f"voices is {list(voices)}.", hint="Name at least one voice, each only once.")
-    out.mkdir(parents=True, exist_ok=True)
     lines = _plan(utterances, voices, seed)
-    with tempfile.TemporaryDirectory(prefix=".speaking-", dir=out) as folder:
-        samples = _speak_in_fresh_process(Path(folder), lines)
-        for line in lines:
-            (Path(folder) / line.name).replace(out / line.name)
-    held_out = set(_held_out(voices))
+    samples = speak_files(out, lines)
+    testing = set(held_out(voices))
     return [
         Utterance(
             id=Path(line.name).stem,
@@ -78,7 +70,7 @@ def connected_digits(
             text=line.text,
             speaker=f"{line.voice}-p{line.pitch}",
             language=_language(line.voice),
-            tags={"voice": line.voice, "split": "test" if line.voice in held_out else "train"},
+            tags={"voice": line.voice, "split": "test" if line.voice in testing else "train"},
         )
         for line, count in zip(lines, samples, strict=True)
     ]
@@ -111,7 +103,8 @@ def _pitches(voice: str, seed: int) -> list[int]:
     return [int(centre + shift) for centre, shift in zip((28, 50, 72), spread, strict=True)]
 
 
-def _held_out(voices: Sequence[str]) -> Sequence[str]:
+def held_out(voices: Sequence[str]) -> Sequence[str]:
+    """The voices for testing: the last fifth, at least one of two or more."""
     return voices[len(voices) - max(1, len(voices) // 5) :] if len(voices) > 1 else ()
 
 
@@ -122,40 +115,3 @@ def _language(voice: str) -> str:
             f"Digit words for the voice {voice!r} are not known.", hint=f"Use voices of {', '.join(DIGIT_WORDS)}."
         )
     return language
-
-
-def _speak_in_fresh_process(folder: Path, lines: Sequence[_Line]) -> list[int]:
-    """Samples in each of the files that the worker wrote."""
-    task = json.dumps({"folder": str(folder), "lines": [asdict(line) for line in lines]})
-    command = [sys.executable, "-c", "from harken.data.synthetic import _work; _work()"]
-    done = subprocess.run(command, input=task, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode != 0:
-        raise RunFailed(f"The speaking process ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
-    answer = json.loads(done.stdout)
-    if "error" in answer:
-        kinds = {kind.__name__: kind for kind in (InputError, MissingPart)}
-        raise kinds.get(answer["kind"], RunFailed)(answer["error"], hint=answer["hint"])
-    samples: list[int] = answer["samples"]
-    return samples
-
-
-def _work() -> None:
-    """The worker: a task as JSON on stdin, the answer as JSON on stdout."""
-    task = json.load(sys.stdin)
-    try:
-        answer: dict[str, Any] = {"samples": [_write(Path(task["folder"]), _Line(**line)) for line in task["lines"]]}
-    except (InputError, MissingPart, RunFailed) as err:
-        answer = {"kind": type(err).__name__, "error": err.message, "hint": err.hint}
-    json.dump(answer, sys.stdout)
-
-
-def _write(folder: Path, line: _Line) -> int:
-    import soundfile
-
-    from harken.audio.resample import resample
-    from harken.audio.synthesis import synthesize
-
-    spoken, rate_hz = synthesize(line.text, voice=line.voice, rate_wpm=line.rate_wpm, pitch=line.pitch)
-    waveform = np.clip(resample(spoken, from_hz=rate_hz, to_hz=SAMPLE_RATE_HZ), -1.0, 1.0)
-    soundfile.write(folder / line.name, waveform, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
-    return len(waveform)

@@ -12,7 +12,14 @@ from harken.core import InputError, Recognizer, Utterance, Waveform
 from harken.evaluation.comparison.config import ENOUGH_BLOCKS
 from harken.evaluation.conditions import CLEAN, CONDITIONS, Condition, apply_condition
 from harken.evaluation.recognition import LoadAudio, RecognitionConfig, recognize_all
-from harken.evaluation.report import Background, EvaluationReport, ReportConfig, build_report, references_of
+from harken.evaluation.report import (
+    Background,
+    EvaluationReport,
+    ReportConfig,
+    build_report,
+    label_words_of,
+    references_of,
+)
 from harken.evaluation.statistics.intervals import BLOCKS, pick_unit
 from harken.evaluation.statistics.paired_tests import sign_flip_test
 
@@ -40,18 +47,21 @@ def evaluate_recognizer(
     recognised is listed with its cause and scores as recognised empty. The first condition gives the headline; every
     other is compared with it, utterance by utterance.
 
-    Raises InputError for an empty set or one without reference texts, RunFailed when nothing can be recognised.
+    Raises InputError for an empty set or one without reference texts, and for labels of words that do not fit them,
+    RunFailed when nothing can be recognised.
     """
     references_of(utterances)  # a set that cannot be scored is refused before any work
     if not conditions or len({condition.name for condition in conditions}) < len(conditions):
         raise InputError("The conditions are empty or name one twice.", hint="Name each condition once.")
     config, background = report or ReportConfig(), background or Background()
     facts = {condition.name: condition.facts(recognizer.sample_rate_hz) for condition in conditions}
+    labelled = label_words_of(utterances, config, background)
     snr_db: dict[str, float | None] = {}
 
     def measured(utterance: Utterance) -> Waveform:
         waveform = load_audio(utterance)
-        snr_db[utterance.id] = measure_quality(waveform, sample_rate_hz=recognizer.sample_rate_hz).snr_db
+        if utterance.id not in snr_db:  # it is read again to warm up and to measure its latency
+            snr_db[utterance.id] = measure_quality(waveform, sample_rate_hz=recognizer.sample_rate_hz).snr_db
         return waveform
 
     reports = {}
@@ -73,6 +83,7 @@ def evaluate_recognizer(
             condition=condition.name,
             config=config,
             background=replace(background, snr_db={**snr_db, **background.snr_db}),
+            labelled=labelled,
         )
     return join_conditions(reports, utterances, facts=facts, config=config)
 

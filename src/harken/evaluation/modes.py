@@ -7,15 +7,16 @@ mapping that `compare_modes` takes.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from harken.core import InputError, Recognizer, RunFailed, Utterance, Waveform
 from harken.evaluation.latency import latency_percentiles_ms
+from harken.evaluation.recognition import LoadAudio, cause_of, longest_first, run_untimed
 from harken.evaluation.report import references_of
 from harken.evaluation.scoring.metrics import score
 from harken.evaluation.statistics.intervals import Interval, bootstrap_interval, choose_units
 
-LoadAudio = Callable[[Utterance], Waveform]
 Clock = Callable[[], float]
 
 _IDS_NAMED = 20
@@ -202,15 +203,13 @@ def _run_mode(
     progress: Callable[[int, int], None] | None,
 ) -> _Run:
     run = _Run(answers={}, failed={})
-    ordered = sorted(utterances, key=lambda u: (-u.duration_s, u.id))  # similar lengths together, the longest first
-    groups = [ordered[first : first + mode.group] for first in range(0, len(ordered), mode.group)]
-    for number, group in enumerate(groups):
+    for number, group in enumerate(longest_first(utterances, mode.group)):
         loaded = _load(group, load_audio, run.failed)
         if number == 0 and loaded:
-            _warm_up(mode, [waveform for _, waveform in loaded], warm_up)
+            run_untimed(partial(mode.run, [waveform for _, waveform in loaded]), warm_up)
         _answer(name, mode, loaded, run, clock)
         if progress:
-            progress(min((number + 1) * mode.group, len(ordered)), len(ordered))
+            progress(min((number + 1) * mode.group, len(utterances)), len(utterances))
     if not run.answers:
         id_, cause = next(iter(run.failed.items()))
         raise RunFailed(f"The mode {name!r} gave no answer to any utterance; {id_}: {cause.rstrip('.')}.")
@@ -225,17 +224,8 @@ def _load(
         try:
             loaded.append((utterance, load_audio(utterance)))
         except Exception as err:  # noqa: BLE001  one item of a test set: recorded with its cause
-            failed[utterance.id] = _cause(err)
+            failed[utterance.id] = cause_of(err)
     return loaded
-
-
-def _warm_up(mode: Mode, waveforms: Sequence[Waveform], calls: int) -> None:
-    """Lazy imports, compiled kernels and allocator pools are not what is compared."""
-    for _ in range(calls):
-        try:
-            mode.run(waveforms)
-        except Exception:  # noqa: BLE001  the counted call meets it again and records it
-            return
 
 
 def _answer(name: str, mode: Mode, loaded: Sequence[tuple[Utterance, Waveform]], run: _Run, clock: Clock) -> None:
@@ -247,7 +237,7 @@ def _answer(name: str, mode: Mode, loaded: Sequence[tuple[Utterance, Waveform]],
         answers = mode.run([waveform for _, waveform in loaded])
     except Exception as err:  # noqa: BLE001  as above
         if len(loaded) == 1:
-            run.failed[loaded[0][0].id] = _cause(err)
+            run.failed[loaded[0][0].id] = cause_of(err)
             return
         for item in loaded:
             _answer(name, mode, [item], run, clock)
@@ -270,10 +260,6 @@ def _latencies_ms(run: _Run) -> dict[str, float | None]:
     taken_s = [answer.latency_s for answer in run.answers.values() if answer.latency_s is not None]
     p50, p95, p99, most = latency_percentiles_ms(taken_s, (50, 95, 99, 100))
     return {"mean": 1000 * sum(taken_s) / len(taken_s), "p50": p50, "p95": p95, "p99": p99, "max": most}
-
-
-def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _number(value: float | None, scale: float, digits: int) -> str:

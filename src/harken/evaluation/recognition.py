@@ -10,6 +10,7 @@ from harken.core import InputError, Recognizer, RunFailed, Strict, Transcript, U
 from harken.evaluation.report import Timing
 
 LoadAudio = Callable[[Utterance], Waveform]
+"""Gives an utterance's waveform, (samples,) float32 in [-1, 1] at the recognizer's rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def recognize_all(
     if not utterances:
         raise InputError("The test set has no utterances.", hint="Check the manifest.")
     run = _Run(recognizer, load_audio, config or RecognitionConfig(), clock)
-    batches = _batches(utterances, run.config.batch_size)
+    batches = longest_first(utterances, run.config.batch_size)
     run.warm_up(batches[0][0])
     done = 0
     for batch in batches:
@@ -87,8 +88,8 @@ def recognize_all(
     return Recognition(hypotheses=run.hypotheses, rejected=run.rejected, timing=timing)
 
 
-def _batches(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]]:
-    """Longest first, so that a set that does not fit into memory says so at once."""
+def longest_first(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]]:
+    """Groups of up to `size` of similar length. A set that does not fit into memory says so at once in this order."""
     ordered = sorted(utterances, key=lambda u: (-u.duration_s, u.id))
     return [ordered[first : first + size] for first in range(0, len(ordered), size)]
 
@@ -110,12 +111,8 @@ class _Run:
         self._clock = clock
 
     def warm_up(self, utterance: Utterance) -> None:
-        """Untimed calls with the longest utterance: lazy imports, compiled kernels, allocator pools."""
-        for _ in range(self.config.warm_up):
-            try:
-                self._recognizer.transcribe_batch([self._load_audio(utterance)])
-            except Exception:  # noqa: BLE001  the counted call meets it again and records it
-                return
+        """Untimed calls with the longest utterance."""
+        run_untimed(lambda: self._recognizer.transcribe_batch([self._load_audio(utterance)]), self.config.warm_up)
 
     def batch(self, utterances: Sequence[Utterance]) -> None:
         """Recognise a batch; where it fails as a whole, one by one, to find out which utterance is to blame."""
@@ -126,13 +123,13 @@ class _Run:
             self._recognise(loaded)
         except Exception as err:  # noqa: BLE001  one item of a batch: recorded with its cause
             if len(loaded) == 1:
-                self.rejected[loaded[0][0].id] = _cause(err)
+                self.rejected[loaded[0][0].id] = cause_of(err)
                 return
             for item in loaded:
                 try:
                     self._recognise([item])
                 except Exception as single:  # noqa: BLE001  as above
-                    self.rejected[item[0].id] = _cause(single)
+                    self.rejected[item[0].id] = cause_of(single)
 
     def measure_latencies(self, utterances: Sequence[Utterance]) -> None:
         """Recognise some utterances again, alone; `utterances` come sorted by duration."""
@@ -147,14 +144,14 @@ class _Run:
                 self.latencies_s[utterance.id] = self._clock() - start
             except Exception as err:  # noqa: BLE001  one item: recorded with its cause
                 del self.hypotheses[utterance.id]
-                self.rejected[utterance.id] = f"recognised in a batch, but not alone: {_cause(err)}"
+                self.rejected[utterance.id] = f"recognised in a batch, but not alone: {cause_of(err)}"
 
     def _loaded(self, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, Waveform]]:
         for utterance in utterances:
             try:
                 yield utterance, self._load_audio(utterance)
             except Exception as err:  # noqa: BLE001  one item of a batch: recorded with its cause
-                self.rejected[utterance.id] = _cause(err)
+                self.rejected[utterance.id] = cause_of(err)
 
     def _recognise(self, items: Sequence[tuple[Utterance, Waveform]]) -> None:
         start = self._clock()
@@ -170,5 +167,15 @@ class _Run:
             self.latencies_s[items[0][0].id] = taken_s
 
 
-def _cause(error: Exception) -> str:
+def run_untimed(call: Callable[[], object], calls: int) -> None:
+    """Lazy imports, compiled kernels and allocator pools are not what is timed. Ends at the first exception."""
+    for _ in range(calls):
+        try:
+            call()
+        except Exception:  # noqa: BLE001  the counted call meets it again and records it
+            return
+
+
+def cause_of(error: Exception) -> str:
+    """An exception in a line, as the cause that a report gives for an utterance without an answer."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harken.core import InputError, Strict, Utterance
-from harken.evaluation.code_switching.scoring import label_words
+from harken.evaluation.code_switching.scoring import LabelledWords, label_references
 from harken.evaluation.errors import ErrorAnalysis, ErrorAnalysisConfig, Keyword, analyze_errors
-from harken.evaluation.latency import latency_constrained
+from harken.evaluation.latency import latency_constrained, latency_percentiles_ms
 from harken.evaluation.scoring.alignment import CorpusAlignment
 from harken.evaluation.scoring.encode import EncodedTexts
 from harken.evaluation.scoring.lattice import COSTS
@@ -85,7 +85,7 @@ class Timing:
 
     def latency_ms(self, percent: float) -> float | None:
         """A percentile of the latencies, in milliseconds; None where none was measured."""
-        return 1000 * float(np.percentile(list(self.latencies_s.values()), percent)) if self.latencies_s else None
+        return latency_percentiles_ms(list(self.latencies_s.values()), (percent,))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +127,13 @@ def build_report(
     condition: str = "clean",
     config: ReportConfig | None = None,
     background: Background | None = None,
+    labelled: LabelledWords | None = None,
 ) -> EvaluationReport:
     """Score what was recognised and put everything about it into a report.
 
     `hypotheses` holds a text per utterance id. `rejected` names the utterances that could not be recognised, with the
     cause; they are listed in the report and score as recognised empty, so every word of theirs is a deletion.
+    `labelled` is what `label_words_of` says of these utterances, for those who make several reports on them.
 
     Raises InputError for an utterance without a reference text, an id that occurs twice, an utterance that is neither
     recognised nor rejected, and a hypothesis that belongs to no utterance.
@@ -147,7 +149,7 @@ def build_report(
         alignment=config.alignment,
         units=config.units,
     )
-    labelled = label_words(result, utterances, background.identifier)
+    labelled = labelled or label_words_of(utterances, config, background)
     analysis = analyze_errors(
         result,
         utterances,
@@ -179,6 +181,13 @@ def build_report(
     }
     rows = _rows(result, utterances, hypotheses, timing, rejected, analysis, background)
     return EvaluationReport(summary=summary, rows=rows)
+
+
+def label_words_of(
+    utterances: Sequence[Utterance], config: ReportConfig, background: Background
+) -> LabelledWords | None:
+    """The languages of the words that reports with these settings score; None where nothing tells them."""
+    return label_references(utterances, background.identifier, normalizer=config.normalizer, units=config.units)
 
 
 def references_of(utterances: Sequence[Utterance]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from typing import Any
 from harken.core import InputError, MissingPart
 from harken.core.files import sha256_file
 
-# The names of models/folder.py, which imports torch.
 DESCRIPTION = "harken.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_HASH = "weights_sha256"
@@ -128,8 +127,13 @@ def verified_weights(folder: Path) -> str:
 
     Raises MissingPart when there are none, InputError when harken.json was written for others.
     """
+    return check_weights(folder, summarize(folder).weights_sha256)
+
+
+def check_weights(folder: Path, expected: str | None) -> str:
+    """SHA-256 of the weights in a model folder, compared with what harken.json says. Raises as `verified_weights`."""
+    # Shapes that fit do not tell weights that were damaged on a disk, or that another run wrote.
     weights = folder / WEIGHTS
-    expected = summarize(folder).weights_sha256
     if not weights.is_file():
         raise MissingPart(f"{weights} does not exist.", hint="Copy the model folder again.")
     found = sha256_file(weights)

@@ -22,7 +22,7 @@ from harken.models.overview import (
     summarize,
     verified_weights,
 )
-from harken.tracking.mlflow_sink import RUN_ID_TAG, MlflowSink
+from harken.tracking.mlflow_sink import MlflowSink, connect_mlflow, find_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,19 +141,9 @@ class ModelRegistry:
 
     def _client(self) -> "MlflowClient":
         if self._connected is None:
-            # Before the import, where MLflow reads it: a toolkit must not report on its users.
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             # MLflow's own 7 retries keep a person in front of a mistyped address waiting for minutes.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-            try:
-                from mlflow import MlflowClient
-            except ImportError as err:
-                raise MissingPart(
-                    "The model registry needs the package mlflow-skinny.",
-                    hint="Install it with: pip install 'harken[tracking]'.",
-                ) from err
-            self._home.mkdir(parents=True, exist_ok=True)
-            self._connected = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            self._connected = connect_mlflow(self.uri, home=self._home, user="The model registry")
         return self._connected
 
     def _versions(self, client: "MlflowClient", name: str | None) -> list[RegisteredModel]:
@@ -177,8 +167,7 @@ class ModelRegistry:
         run, experiment = summary.provenance.get("run"), client.get_experiment_by_name(self._experiment)
         if run is None or experiment is None or "'" in str(run):
             return None
-        found = client.search_runs([experiment.experiment_id], f"tags.`{RUN_ID_TAG}` = '{run}'", max_results=1)
-        return str(found[0].info.run_id) if found else None
+        return find_run(client, experiment.experiment_id, str(run))
 
     def _new_mlflow_run(self, client: "MlflowClient", summary: ModelSummary) -> str:
         sink = MlflowSink(

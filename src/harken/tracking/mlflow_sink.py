@@ -59,11 +59,11 @@ class MlflowSink:
 
         Raises MissingPart when MLflow is not installed, and MLflow's own errors when the address does not answer.
         """
-        client = self._client = self._connect()
+        client = self._client = connect_mlflow(self.tracking_uri, home=self._home, user="The sink mlflow")
         experiment_id = self._experiment_id(client)
-        known = client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{run_id}'", max_results=1)
-        if known:
-            self._run_id = known[0].info.run_id
+        known = find_run(client, experiment_id, run_id)
+        if known is not None:
+            self._run_id = known
             client.update_run(self._run_id, status="RUNNING")
         else:
             self._run_id = client.create_run(experiment_id, tags={RUN_ID_TAG: run_id}, run_name=name).info.run_id
@@ -99,19 +99,6 @@ class MlflowSink:
         self._send()
         self._started().set_terminated(self._run_id, status=_STATUS.get(status, "FAILED"))
 
-    def _connect(self) -> "MlflowClient":
-        # Before the import, where MLflow reads it: a toolkit must not report on its users. A user's own word stands.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        try:
-            from mlflow import MlflowClient
-        except ImportError as err:
-            raise MissingPart(
-                "The sink mlflow needs the package mlflow-skinny.",
-                hint="Install it with: pip install 'harken[tracking]'.",
-            ) from err
-        self._home.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self.tracking_uri)
-
     def _experiment_id(self, client: "MlflowClient") -> str:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
@@ -137,6 +124,29 @@ class MlflowSink:
         if self._client is None:
             raise RuntimeError("start was not called")
         return self._client
+
+
+def connect_mlflow(uri: str, *, home: Path, user: str) -> "MlflowClient":
+    """A client of the runs and the models at `uri`. Makes the folder `home`, where the default database lies.
+
+    Raises MissingPart, which names the `user`, when MLflow is not installed.
+    """
+    # Before the import, where MLflow reads it: a toolkit must not report on its users. A user's own word stands.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        from mlflow import MlflowClient
+    except ImportError as err:
+        raise MissingPart(
+            f"{user} needs the package mlflow-skinny.", hint="Install it with: pip install 'harken[tracking]'."
+        ) from err
+    home.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def find_run(client: "MlflowClient", experiment_id: str, run_id: str) -> str | None:
+    """MLflow's id of the run that mirrors Harken's run `run_id`, None without one."""
+    found = client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{run_id}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

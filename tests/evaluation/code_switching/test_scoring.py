@@ -18,11 +18,17 @@ import pytest
 
 from harken.core import InputError, Utterance
 from harken.evaluation.code_switching.language_mix import describe_mix
-from harken.evaluation.code_switching.scoring import CodeSwitchingScore, code_switching_summary, score_code_switching
+from harken.evaluation.code_switching.scoring import (
+    CodeSwitchingScore,
+    code_switching_summary,
+    label_references,
+    score_code_switching,
+)
 from harken.evaluation.code_switching.switch_points import SwitchPoint, switch_points
 from harken.evaluation.code_switching.word_languages import fit_labels, labels_of
 from harken.evaluation.scoring.metrics import Score, score
 from harken.text.languages import OTHER, LanguageIdentifier, words_by_language
+from harken.text.segmentation import Units
 
 DATA = Path(__file__).parents[2] / "data" / "code_switching_uz_ru.jsonl"
 SENTENCES = [json.loads(line) for line in DATA.read_text("utf-8").splitlines()]
@@ -704,7 +710,10 @@ def test_the_main_language_of_a_tie_is_the_larger_in_the_set() -> None:
 
 def test_text_without_spaces_is_scored_by_character() -> None:
     scored = score(["我要 meeting 明天"], ["我要 meeting 今天"])
-    labels = fit_labels(scored, [_utterance("0", "我要 meeting 明天")], [["zh", "en", "zh"]])
+    words = [["我", "要", "meeting", "明", "天"]]
+    labels = fit_labels(
+        [_utterance("0", "我要 meeting 明天")], [["zh", "en", "zh"]], words, normalizer="basic", units="mixed"
+    )
     assert labels == [["zh", "zh", "en", "zh", "zh"]]
     result = score_code_switching(scored, labels, labels)
     assert result.mer == scored.wer == pytest.approx(1 / 5)
@@ -805,12 +814,48 @@ def test_bad_labels_in_a_manifest_name_the_utterance(value: Any, message: str) -
 
 
 def test_labels_follow_the_normaliser() -> None:
-    text = "Ҳа, e-mail — ёзинг!"
-    scored = score([text], ["ҳа"])
-    assert fit_labels(scored, [_utterance("0", text)], [["uz", "en", OTHER, "uz"]]) == [["uz", "en", "en", "uz"]]
-    other = score(["бошқа матн"], ["бошқа"])
+    utterances, labels = [_utterance("0", "Ҳа, e-mail — ёзинг!")], [["uz", "en", OTHER, "uz"]]
+    words = [["ҳа", "e", "mail", "ёзинг"]]
+    assert fit_labels(utterances, labels, words, normalizer="basic", units="words") == [["uz", "en", "en", "uz"]]
     with pytest.raises(InputError, match="'0': normaliser 'basic'"):
-        fit_labels(other, [_utterance("0", text)], [["uz", "en", OTHER, "uz"]])
+        fit_labels(utterances, labels, [["бошқа", "матн"]], normalizer="basic", units="words")
+
+
+@pytest.mark.parametrize(("normalizer", "units"), [("basic", "mixed"), ("none", "words")])
+def test_references_labelled_once_give_every_score_its_summary(
+    monkeypatch: pytest.MonkeyPatch, normalizer: str, units: Units
+) -> None:
+    utterances = [
+        _utterance(s["id"], " ".join(s["words"]), language="mixed", extra={"word_languages": s["labels"]})
+        for s in SENTENCES[60:90]
+    ]
+    references = {u.id: u.text or "" for u in utterances}
+    scores = [
+        score(
+            references,
+            {id_: text.replace(left_out, "x") for id_, text in references.items()},
+            normalizer=normalizer,
+            units=units,
+        )
+        for left_out in ("керак", "а", "я")
+    ]
+    alone = [code_switching_summary(scored, utterances) for scored in scores]
+    assert len({json.dumps(summary) for summary in alone}) == 3
+    trained = []
+    train = LanguageIdentifier.train
+    monkeypatch.setattr(LanguageIdentifier, "train", lambda texts: trained.append(texts) or train(texts))
+    labelled = label_references(utterances, normalizer=normalizer, units=units)
+    assert labelled is not None
+    assert [labelled.summarize(scored) for scored in scores] == alone
+    assert len(trained) == 1
+    with pytest.raises(InputError, match="not those of the score"):
+        labelled.summarize(score({"a": "бир"}, {"a": "бир"}))
+
+
+def test_references_without_labels_are_not_labelled() -> None:
+    assert label_references([_utterance("a", "бир икки")]) is None
+    with pytest.raises(InputError, match="'a' has no reference text"):
+        label_references([_utterance("a", None, extra={"word_languages": []})])
 
 
 def test_a_summary_of_a_labelled_manifest(identifier: LanguageIdentifier) -> None:

@@ -7,6 +7,7 @@ import pytest
 from harken.evaluation.errors import sounds
 from harken.evaluation.errors.pronunciation import feature_table
 from harken.evaluation.errors.sounds import align_sounds, sort_sounds, sound_costs
+from harken.evaluation.scoring import alignment
 from harken.evaluation.scoring.encode import EncodedTexts
 
 PHONEMES = ["a", "o", "i", "u", "p", "b", "t̪", "d", "s", "z", "ʃ", "t͡ʃ", "rʲ", "m", "n", "iː", "ʁ", "ʔ"]
@@ -73,9 +74,14 @@ def test_paths_match_a_slow_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
     references, hypotheses = _pairs(300)
     expected = sorted(step for pair in zip(references, hypotheses, strict=True) for step in _slow_path(*pair, costs))
     for cells in (1 << 20, 500, 1):  # many pairs at once, a few, one
-        monkeypatch.setattr(sounds, "BATCH_CELLS", cells)
+        monkeypatch.setattr(alignment, "BATCH_CELLS", cells)
         steps = align_sounds(_encode(references), _encode(hypotheses), costs)
         assert sorted(map(tuple, steps.T.tolist())) == expected
+
+
+def test_a_single_sound_is_aligned_like_any_other() -> None:
+    steps = align_sounds(_encode([[0, 0, 0], [0]]), _encode([[0], [0, 0]]), sound_costs(PHONEMES[:1]))
+    assert sorted(map(tuple, steps.T.tolist())) == [(-1, 0), (0, -1), (0, -1), (0, 0), (0, 0)]
 
 
 def test_alike_sounds_go_together() -> None:

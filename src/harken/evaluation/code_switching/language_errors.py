@@ -12,7 +12,7 @@ from harken.evaluation.code_switching.language_mix import count_words
 from harken.evaluation.code_switching.switch_points import NO_LANGUAGE, Numbers, Switches
 from harken.evaluation.scoring.alignment import CorpusAlignment
 from harken.evaluation.scoring.lattice import DELETED, INSERTED, SUBSTITUTED
-from harken.evaluation.scoring.metrics import Counts
+from harken.evaluation.scoring.metrics import Counts, WordErrors
 from harken.text.languages import OTHER
 
 Labels = Sequence[Sequence[str]]
@@ -20,24 +20,8 @@ Labels = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ErrorCounts:
+class ErrorCounts(WordErrors):
     """(utterances,) counts over a part of the words, such as those of one language."""
-
-    words: Counts
-    substitutions: Counts
-    deletions: Counts
-    insertions: Counts
-
-    @property
-    def errors(self) -> Counts:
-        """(utterances,) substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def wer(self) -> float | None:
-        """Pooled error rate; None where the references have none of these words."""
-        words = int(self.words.sum())
-        return int(self.errors.sum()) / words if words else None
 
     def as_json(self) -> dict[str, Any]:
         names = ("words", "errors", "substitutions", "deletions", "insertions")

@@ -15,12 +15,20 @@ from harken.core import InputError, Utterance
 from harken.evaluation.code_switching.language_errors import ErrorCounts, Labels, LanguageTable
 from harken.evaluation.code_switching.language_mix import LanguageMix, describe_mix
 from harken.evaluation.code_switching.switch_points import SwitchCounts, find_switches, match_switches
-from harken.evaluation.code_switching.word_languages import WORD_LANGUAGES, check_labels, fit_labels, labels_of
+from harken.evaluation.code_switching.word_languages import (
+    WORD_LANGUAGES,
+    check_labels,
+    fit_labels,
+    labels_of,
+    normal_words,
+)
 from harken.evaluation.scoring.alignment import CorpusAlignment
 from harken.evaluation.scoring.encode import EncodedTexts
 from harken.evaluation.scoring.lattice import CORRECT, DELETED, INSERTED
 from harken.evaluation.scoring.metrics import Score
+from harken.text import find_profile
 from harken.text.languages import OTHER, LanguageIdentifier, words_by_language
+from harken.text.segmentation import Units
 
 Item = TypeVar("Item")
 
@@ -170,14 +178,23 @@ def code_switching_summary(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledWords:
-    """Languages of the scored reference words, a list for each utterance, and where they come from."""
+    """Languages of the words of references, a list for each of the utterances `ids`, and where they come from.
 
+    They hold for every score of these utterances under the same normaliser and units, whatever was recognised, so a
+    set that is scored again and again is labelled once.
+    """
+
+    ids: tuple[str, ...]
     labels: Sequence[Sequence[str]]
     identifier: LanguageIdentifier
     facts: Mapping[str, Any]
 
     def summarize(self, score: Score) -> dict[str, Any]:
-        """The block `code_switching` of a report on `score`."""
+        """The block `code_switching` of a report on `score`.
+
+        Raises InputError for a score of other utterances, of another order, or of texts normalised into other words.
+        """
+        _check_ids(score, self.ids)
         found = score_code_switching(score, self.labels, identifier=self.identifier)
         return {**found.as_json(), "labels": dict(self.facts)}
 
@@ -191,8 +208,35 @@ def label_words(
     score: Score, utterances: Sequence[Utterance], identifier: LanguageIdentifier | None = None
 ) -> LabelledWords | None:
     """The labels that `code_switching_summary` goes by; arguments, None and errors are the same."""
-    if tuple(utterance.id for utterance in utterances) != score.ids:
-        raise InputError("The utterances are not those of the score, in its order.")
+    _check_ids(score, tuple(utterance.id for utterance in utterances))
+    references, names = score.alignments.references, score.alignments.words
+    words = _cut([names[id_] for id_ in references.ids.tolist()], references)
+    return _label(utterances, identifier, words, score.normalizer["name"], score.units)
+
+
+def label_references(
+    utterances: Sequence[Utterance],
+    identifier: LanguageIdentifier | None = None,
+    *,
+    normalizer: str = "basic",
+    units: Units = "mixed",
+) -> LabelledWords | None:
+    """What `label_words` says of every score of `utterances` under a normaliser and units, before there is a score.
+
+    Identifier, None and errors are those of `code_switching_summary`.
+    """
+    profile = find_profile(normalizer)
+    words = [normal_words(utterance.text or "", profile, units) for utterance in utterances]
+    return _label(utterances, identifier, words, normalizer, units)
+
+
+def _label(
+    utterances: Sequence[Utterance],
+    identifier: LanguageIdentifier | None,
+    words: Sequence[Sequence[str]],
+    normalizer: str,
+    units: Units,
+) -> LabelledWords | None:
     labelled = [utterance for utterance in utterances if WORD_LANGUAGES in utterance.extra]
     source = "given"
     if identifier is None:
@@ -201,10 +245,16 @@ def label_words(
             return None
         identifier, source = LanguageIdentifier.train(found), "trained on the labelled references"
     return LabelledWords(
-        labels=fit_labels(score, utterances, labels_of(utterances, identifier)),
+        ids=tuple(utterance.id for utterance in utterances),
+        labels=fit_labels(utterances, labels_of(utterances, identifier), words, normalizer=normalizer, units=units),
         identifier=identifier,
         facts={"manifest": len(labelled), "not in manifest": len(utterances) - len(labelled), "identifier": source},
     )
+
+
+def _check_ids(score: Score, ids: tuple[str, ...]) -> None:
+    if ids != score.ids:
+        raise InputError("The utterances are not those of the score, in its order.")
 
 
 def _compare_switches(

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.core import InputError, Utterance
-from harken.evaluation.scoring.metrics import Score
 from harken.text import Profile, find_profile
 from harken.text.languages import OTHER, LanguageIdentifier, has_letters, is_language, primary_language
 from harken.text.segmentation import Units, split_units
@@ -53,35 +52,44 @@ def labels_of(utterances: Sequence[Utterance], identifier: LanguageIdentifier | 
     return labels
 
 
-def fit_labels(score: Score, utterances: Sequence[Utterance], labels: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Labels of `text.split()` as labels of the normalised words that were scored.
+def fit_labels(
+    utterances: Sequence[Utterance],
+    labels: Sequence[Sequence[str]],
+    words: Sequence[Sequence[str]],
+    *,
+    normalizer: str,
+    units: Units,
+) -> list[list[str]]:
+    """Labels of `text.split()` as labels of `words`, the same texts normalised and cut into units.
 
     A word that normalisation divides gives its label to every part, one that it drops loses it. Raises InputError that
     names the utterance where normalisation changes words by their neighbours, so that no part belongs to one word.
     """
-    profile, units = find_profile(score.normalizer["name"]), score.units
-    references, names = score.alignments.references, score.alignments.words
+    profile = find_profile(normalizer)
     parts: dict[str, list[str]] = {}
     fitted = []
-    starts = references.offsets.tolist()
-    ids = references.ids.tolist()
-    for row, (utterance, given) in enumerate(zip(utterances, labels, strict=True)):
-        scored = [names[id_] for id_ in ids[starts[row] : starts[row + 1]]]
+    for utterance, given, normal in zip(utterances, labels, words, strict=True):
         result: list[str] = []
         spelled: list[str] = []
         for word, label in zip((utterance.text or "").split(), given, strict=True):
             if word not in parts:
-                parts[word] = _parts(word, profile, units)
+                parts[word] = normal_words(word, profile, units)
             spelled += parts[word]
             result += [label] * len(parts[word])
-        if spelled != scored:
+        if spelled != normal:
             raise InputError(
-                f"{utterance.id!r}: normaliser {profile.name!r} turns its text into {' '.join(scored)!r}, where the "
+                f"{utterance.id!r}: normaliser {profile.name!r} turns its text into {' '.join(normal)!r}, where the "
                 "labels of single words have no place.",
                 hint="Label the normalised text, or score with another normaliser.",
             )
         fitted.append(result)
     return fitted
+
+
+def normal_words(text: str, profile: Profile, units: Units) -> list[str]:
+    """The units of a text that are scored."""
+    pieces = profile.function(text).split()
+    return pieces if units == "words" else [unit for piece in pieces for unit in split_units(piece)]
 
 
 def check_labels(ids: Sequence[str], labels: Sequence[Sized], lengths: npt.NDArray[np.int64], side: str) -> None:
@@ -112,8 +120,3 @@ def _manifest_labels(utterance: Utterance, words: int) -> list[str]:
             hint="Words are what white space separates.",
         )
     return [primary_language(label) for label in labels]
-
-
-def _parts(word: str, profile: Profile, units: Units) -> list[str]:
-    pieces = profile.function(word).split()
-    return pieces if units == "words" else [unit for piece in pieces for unit in split_units(piece)]

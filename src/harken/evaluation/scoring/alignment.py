@@ -21,6 +21,7 @@ from harken.evaluation.scoring.lattice import (
     SUBSTITUTED,
     Codes,
     Costs,
+    StepCosts,
     align_batch,
     align_long,
 )
@@ -158,7 +159,7 @@ def find_costs(alignment: str) -> Costs:
     return COSTS[alignment]
 
 
-def align_encoded(references: EncodedTexts, hypotheses: EncodedTexts, costs: Costs) -> tuple[Codes, Offsets]:
+def align_encoded(references: EncodedTexts, hypotheses: EncodedTexts, costs: StepCosts) -> tuple[Codes, Offsets]:
     """Codes of all pairs in order, and (pairs + 1,) where each pair's begin and end."""
     pieces: list[Codes] = []
     counts = np.zeros(len(references), dtype=np.int64)
@@ -174,7 +175,7 @@ def align_encoded(references: EncodedTexts, hypotheses: EncodedTexts, costs: Cos
 
 
 def _align_rows(
-    references: EncodedTexts, hypotheses: EncodedTexts, rows: Offsets, costs: Costs
+    references: EncodedTexts, hypotheses: EncodedTexts, rows: Offsets, costs: StepCosts
 ) -> tuple[Codes, npt.NDArray[np.int64]]:
     lengths = references.lengths[rows], hypotheses.lengths[rows]
     reference_IP, hypothesis_JP = padded(references, rows, -1), padded(hypotheses, rows, -2)

@@ -10,6 +10,7 @@ diagonal adds (a negative) something, so a row is a running minimum, which numpy
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,23 @@ import numpy.typing as npt
 # I reference position, J hypothesis position, P pair; codes are the ASCII letters of the operations
 CORRECT, SUBSTITUTED, DELETED, INSERTED = b"CSDI"
 Codes = npt.NDArray[np.uint8]
+Cells = npt.NDArray[np.signedinteger]
+
+
+class StepCosts(Protocol):
+    """What the steps of an alignment cost, in whole numbers."""
+
+    @property
+    def gap(self) -> int:
+        """For an insertion or deletion."""
+        ...
+
+    def between(self, reference: Any, hypothesis: Any, kind: type[np.int16] | type[np.int32]) -> Any:
+        """For standing against each other, 0 to twice the gap; words of any shapes that fit, the result of type `kind`.
+
+        What stands for "no word" is a negative number. Any cost will do there: it is not looked at.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,10 @@ class Costs:
 
     gap: int
     substitution: int
+
+    def between(self, reference: Any, hypothesis: Any, kind: type[np.int16] | type[np.int32]) -> Any:
+        """`substitution` where words differ."""
+        return (hypothesis != reference) * kind(self.substitution)
 
 
 COSTS = {"sclite": Costs(gap=3, substitution=4), "levenshtein": Costs(gap=1, substitution=1)}
@@ -35,7 +57,7 @@ def align_batch(
     hypothesis_JP: npt.NDArray[np.int32],
     reference_lengths: npt.NDArray[np.int64],
     hypothesis_lengths: npt.NDArray[np.int64],
-    costs: Costs,
+    costs: StepCosts,
 ) -> tuple[Codes, npt.NDArray[np.int64]]:
     """Operations of every pair, one pair after the other, and (pairs,) how many each has.
 
@@ -49,7 +71,7 @@ def align_batch(
 
 
 def align_long(
-    reference_I: npt.NDArray[np.int32], hypothesis_J: npt.NDArray[np.int32], costs: Costs, *, cells: int = 1 << 24
+    reference_I: npt.NDArray[np.int32], hypothesis_J: npt.NDArray[np.int32], costs: StepCosts, *, cells: int = 1 << 24
 ) -> Codes:
     """Operations of one pair in about `cells` lattice cells of memory, however long the texts.
 
@@ -76,40 +98,40 @@ def align_long(
     return np.frombuffer(bytes(backwards), dtype=np.uint8)[::-1]
 
 
-def _cell_type(rows: int, columns: int, costs: Costs) -> type[np.int16] | type[np.int32]:
+def _cell_type(rows: int, columns: int, costs: StepCosts) -> type[np.int16] | type[np.int32]:
     deepest = 2 * costs.gap * (min(rows, columns) + 1)
     return np.int16 if deepest <= np.iinfo(np.int16).max else np.int32
 
 
 def _fill(
-    lattice_IJP: npt.NDArray[np.signedinteger],
+    lattice_IJP: Cells,
     reference_IP: npt.NDArray[np.int32],
     hypothesis_JP: npt.NDArray[np.int32],
-    costs: Costs,
+    costs: StepCosts,
 ) -> None:
     """Compute rows 1, 2, ... from row 0; column 0 is zero throughout. The axis of pairs may be absent."""
     kind = lattice_IJP.dtype.type
-    match, rise = kind(-2 * costs.gap), kind(costs.substitution)
+    shift = kind(-2 * costs.gap)
     for row, words_P in enumerate(reference_IP, start=1):
         above_JP, here_JP = lattice_IJP[row - 1], lattice_IJP[row]
-        diagonal_JP = (hypothesis_JP != words_P) * rise
-        diagonal_JP += match
+        diagonal_JP = costs.between(words_P, hypothesis_JP, kind)
+        diagonal_JP += shift
         diagonal_JP += above_JP[:-1]
         np.minimum(diagonal_JP, above_JP[1:], out=here_JP[1:])
         np.minimum.accumulate(here_JP, axis=0, out=here_JP)
 
 
 def _trace(
-    lattice_IJP: npt.NDArray[np.signedinteger],
+    lattice_IJP: Cells,
     reference_IP: npt.NDArray[np.int32],
     hypothesis_JP: npt.NDArray[np.int32],
     reference_lengths: npt.NDArray[np.int64],
     hypothesis_lengths: npt.NDArray[np.int64],
-    costs: Costs,
+    costs: StepCosts,
 ) -> tuple[Codes, npt.NDArray[np.int64]]:
     """Read all paths from their ends, in step; pairs that have reached the start leave the group."""
     _, columns, pairs = lattice_IJP.shape
-    cells = lattice_IJP.reshape(-1)
+    cells, kind = lattice_IJP.reshape(-1), lattice_IJP.dtype.type
     # One word more, so that an empty side can be looked at; nothing found there is used.
     references, hypotheses = (np.append(words.reshape(-1), np.int32(-1)) for words in (reference_IP, hypothesis_JP))
     i, j, pair = reference_lengths, hypothesis_lengths, np.arange(pairs)
@@ -124,15 +146,15 @@ def _trace(
         step -= 1
         inside = (i > 0) & (j > 0)
         up, left = np.maximum(i - 1, 0), np.maximum(j - 1, 0)
-        same = inside & (_at(references, up * pairs + pair) == _at(hypotheses, left * pairs + pair))
+        reference, hypothesis = _at(references, up * pairs + pair), _at(hypotheses, left * pairs + pair)
         here = cells[(i * columns + j) * pairs + pair]
         corner = cells[(up * columns + left) * pairs + pair]
         beside = cells[(i * columns + left) * pairs + pair]
-        diagonal = inside & (corner + np.where(same, 0, costs.substitution) - 2 * costs.gap == here)
+        diagonal = inside & (corner + costs.between(reference, hypothesis, kind) - 2 * costs.gap == here)
         # Off the diagonal a cell is the lower of its two neighbours, so one below `beside` came from above, strictly.
         deletion = ~diagonal & ((j == 0) | ((i > 0) & (here < beside)))
         codes_PK[pair, step] = np.where(
-            diagonal, np.where(same, CORRECT, SUBSTITUTED), np.where(deletion, DELETED, INSERTED)
+            diagonal, np.where(reference == hypothesis, CORRECT, SUBSTITUTED), np.where(deletion, DELETED, INSERTED)
         )
         i = i - (diagonal | deletion)
         j = j - ~deletion
@@ -145,21 +167,20 @@ def _at(words: npt.NDArray[np.int32], places: npt.NDArray[np.int64]) -> npt.NDAr
 
 
 def _trace_block(
-    lattice_IJ: npt.NDArray[np.signedinteger],
+    lattice_IJ: Cells,
     reference_I: npt.NDArray[np.int32],
     hypothesis_J: npt.NDArray[np.int32],
     j: int,
-    costs: Costs,
+    costs: StepCosts,
     backwards: bytearray,
 ) -> int:
     """Append the operations from the last row at column `j` up to row 0; returns the column reached there."""
-    i = len(reference_I)
+    i, kind = len(reference_I), lattice_IJ.dtype.type
     while i > 0:
         here = int(lattice_IJ[i, j])
-        same = j > 0 and reference_I[i - 1] == hypothesis_J[j - 1]
-        rise = (0 if same else costs.substitution) - 2 * costs.gap
-        if j > 0 and int(lattice_IJ[i - 1, j - 1]) + rise == here:
-            backwards.append(CORRECT if same else SUBSTITUTED)
+        pair = (reference_I[i - 1], hypothesis_J[j - 1]) if j > 0 else None
+        if pair and int(lattice_IJ[i - 1, j - 1]) + int(costs.between(*pair, kind)) - 2 * costs.gap == here:
+            backwards.append(CORRECT if pair[0] == pair[1] else SUBSTITUTED)
             i, j = i - 1, j - 1
         elif j == 0 or here < lattice_IJ[i, j - 1]:
             backwards.append(DELETED)

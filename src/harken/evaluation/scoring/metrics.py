@@ -26,20 +26,35 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class UtteranceCounts:
-    """(utterances,) arrays of counts, in the order of the references."""
+class WordErrors:
+    """(texts,) counts of reference words and of the errors on them."""
 
     words: Counts
     substitutions: Counts
     deletions: Counts
     insertions: Counts
-    characters: Counts
-    character_errors: Counts
 
     @property
     def errors(self) -> Counts:
-        """(utterances,) word errors."""
+        """(texts,) substitutions, deletions and insertions together."""
         return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def wer(self) -> float | None:
+        """Word error rate, pooled; None where the references have no words."""
+        words = int(self.words.sum())
+        return int(self.errors.sum()) / words if words else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UtteranceCounts(WordErrors):
+    """(utterances,) arrays of counts, in the order of the references.
+
+    `words`, `substitutions`, `deletions` and `insertions` are of words; `errors` adds the last three up.
+    """
+
+    characters: Counts
+    character_errors: Counts
 
     def rate(self, row: int) -> float | None:
         """Word error rate of one utterance; None where its reference has no words."""
@@ -109,7 +124,7 @@ class Score:
     @property
     def wer(self) -> float | None:
         """Word error rate, pooled."""
-        return self.errors / self.words if self.words else None
+        return self.counts.wer
 
     @property
     def cer(self) -> float | None:

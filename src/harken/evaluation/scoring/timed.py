@@ -14,7 +14,7 @@ import numpy as np
 
 from harken.core import InputError, MissingPart, Segment, Word
 from harken.evaluation.scoring.alignment import check_units
-from harken.evaluation.scoring.metrics import Counts
+from harken.evaluation.scoring.metrics import WordErrors
 from harken.text import Profile, find_profile, profile_identity
 from harken.text.segmentation import Units, split_units
 
@@ -22,32 +22,18 @@ Timed = Sequence[Segment | Word]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TimedScore:
+class TimedScore(WordErrors):
     """Word errors per recording under a time constraint; rates are fractions, None where there is nothing to divide by.
 
-    Counts are (recordings,) in the order of `ids`. `version` is meeteval's, which did the matching.
+    Counts are (recordings,) in the order of `ids`, `errors` their sum, `wer` pooled over all of them. `version` is
+    meeteval's, which did the matching.
     """
 
     ids: tuple[str, ...]
-    words: Counts
-    substitutions: Counts
-    deletions: Counts
-    insertions: Counts
     collar_s: float
     normalizer: Mapping[str, str]
     units: Units
     version: str
-
-    @property
-    def errors(self) -> Counts:
-        """(recordings,) word errors."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def wer(self) -> float | None:
-        """Word error rate, pooled over the recordings."""
-        words = int(self.words.sum())
-        return int(self.errors.sum()) / words if words else None
 
 
 def time_constrained(
