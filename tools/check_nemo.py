@@ -2,10 +2,10 @@
 
 NeMo is not among Harken's dependencies. In an environment of its own:
 
-    python -m venv /tmp/nemo-venv
-    /tmp/nemo-venv/bin/pip install "nemo_toolkit[asr]==3.0.0"
-    PYTHONPATH=src /tmp/nemo-venv/bin/python -m tools.check_nemo [FILE.nemo ...]
-    PYTHONPATH=src /tmp/nemo-venv/bin/python -m tools.check_nemo --record
+    python -m venv nemo-venv
+    nemo-venv/bin/pip install "nemo_toolkit[asr]==3.0.0"
+    PYTHONPATH=src nemo-venv/bin/python -m tools.check_nemo [FILE.nemo ...]
+    PYTHONPATH=src nemo-venv/bin/python -m tools.check_nemo --record
 
 With files it compares those instead of random models. Exits with 1 where features, scores or ids differ. `--record`
 writes tests/models/nemo/golden.json: what NeMo and sentencepiece give for the files the tests make.

@@ -194,8 +194,8 @@ def test_sinks_are_found_by_name_and_guarded(tmp_path: Path) -> None:
 
 def test_wrong_names_and_options_are_refused(tmp_path: Path) -> None:
     place = {"home": tmp_path, "run_folder": tmp_path}
-    with pytest.raises(MissingPart, match=r"no harken\.sinks called 'wandb'.*mlflow"):
-        open_sinks(["wandb"], **place)
+    with pytest.raises(MissingPart, match=r"no harken\.sinks called 'comet'.*mlflow"):
+        open_sinks(["comet"], **place)
     with pytest.raises(InputError, match="'mlflow' is listed twice"):
         open_sinks(["mlflow", "mlflow"], **place)
     with pytest.raises(InputError, match="options for the sink 'mlflow', which is not in use"):

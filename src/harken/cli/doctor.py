@@ -68,6 +68,7 @@ OPTIONAL_PACKAGES = (
     ("matplotlib", "train", "pictures of training and data are left out without it"),
     ("mlflow", "tracking", "runs go to their folders only without it"),
     ("tensorboard", "tracking", "no TensorBoard files without it"),
+    ("wandb", "wandb", "no runs in Weights & Biases without it"),
     ("datasets", "hf", "needed to import Hugging Face data sets"),
     ("lhotse", "lhotse", "needed to import Lhotse manifests"),
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harken.cli.model_import import import_model
 from harken.cli.output import complain, counted, note, print_json
 
 if TYPE_CHECKING:
     from harken.models.overview import Evaluation, ModelSummary
     from harken.models.registry import ModelRegistry, RegisteredModel
 
-app = typer.Typer(help="List, look at, register, promote and publish models.", no_args_is_help=True)
+app = typer.Typer(help="Import, list, look at, register, promote and publish models.", no_args_is_help=True)
 UriOption = Annotated[
     str | None, typer.Option("--uri", help="MLflow server or database instead of the one in Harken's home.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+app.command("import")(import_model)
 
 
 @app.command("list")
@@ -47,7 +50,8 @@ def list_models(
     from harken.models.overview import find_model_folders, summarize
 
     if not folder.is_dir():
-        raise MissingPart(f"{folder} does not exist.", hint="Name the folder of your runs with --dir.")
+        wrong = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise MissingPart(f"{folder} {wrong}.", hint="Name the folder of your runs with --dir.")
     summaries, damaged = [], 0
     for path in find_model_folders(folder):
         try:
@@ -73,8 +77,8 @@ def show(
 ) -> None:
     """Say what a model is and how well it does."""
     from harken.core.tables import text_table
-    from harken.models.folder import DESCRIPTION, read_description
-    from harken.models.overview import evaluations_of
+    from harken.models.folder import read_description
+    from harken.models.overview import DESCRIPTION, evaluations_of
 
     folder = _folder(model, uri)
     description = read_description(folder)
@@ -148,9 +152,14 @@ def push(
     json_output: JsonOption = False,
 ) -> None:
     """Push a model folder to a model hub. The access token is read from HF_TOKEN."""
-    from harken.models.hub import files_to_push, push_to_hub
+    from harken.core import InputError
+    from harken.core.units import format_bytes
+    from harken.models.hub import check_repository_name, files_to_push, push_to_hub
 
+    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
+        raise InputError(f"--endpoint is {endpoint!r}.", hint="Use an address such as https://hub.example.org.")
     if dry_run:
+        check_repository_name(repository)
         files = files_to_push(folder)
         if json_output:
             print_json({"files": [{"path": path, "bytes": size} for path, size in files]})
@@ -166,7 +175,7 @@ def push(
         revision=revision,
         message=message,
         on_start=lambda files: note(
-            f"pushing {counted(len(files), 'file')}, {_megabytes(sum(size for _, size in files))}"
+            f"pushing {counted(len(files), 'file')}, {format_bytes(sum(size for _, size in files))}"
         ),
     )
     if json_output:
@@ -177,14 +186,20 @@ def push(
 
 def _registry(uri: str | None) -> "ModelRegistry":
     from harken.cli.doctor import home_folder
+    from harken.core import InputError
     from harken.models.registry import ModelRegistry
 
+    if uri is not None and "://" not in uri and not uri.startswith("databricks"):
+        raise InputError(
+            f"--uri is {uri!r}.", hint="Use a server (https://mlflow.example.org) or a database (sqlite:///mlflow.db)."
+        )
     return ModelRegistry(home=home_folder(), uri=uri)
 
 
 def _folder(model: str, uri: str | None) -> Path:
-    """A folder by its path, or by its name in the registry where no such path exists."""
-    if Path(model).exists() or (uri is None and "@" not in model):
+    """A folder by its path, or by NAME@ALIAS or NAME/VERSION in the registry where no such path exists."""
+    named = "@" in model or re.fullmatch(r"[^/]+/\d+", model) is not None
+    if Path(model).exists() or (uri is None and not named):
         return Path(model)
     return Path(_registry(uri).find(model).source)
 
@@ -246,7 +261,3 @@ def _percent(rate: float | None) -> str:
 
 def _interval(item: "Evaluation") -> str:
     return "" if item.low is None or item.high is None else f"{100 * item.low:.2f} to {100 * item.high:.2f}"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

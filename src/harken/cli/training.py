@@ -59,10 +59,11 @@ def run_recipe(recipe: "Recipe", out: Path | None) -> "TrainingOutcome":
     from harken.training.progress import progress_view
     from harken.training.run import train as run
 
-    folder = out or Path("runs") / new_run_id(recipe.name)
+    run_id = new_run_id(recipe.name)
+    folder = out or Path("runs") / run_id
     note(f"run folder: {folder}")
     with progress_view() as view:
-        return run(recipe, folder, view=view, sinks=open_recipe_sinks, provenance=_provenance)
+        return run(recipe, folder, run_id=run_id, view=view, sinks=open_recipe_sinks, provenance=_provenance)
 
 
 def _resume(folder: Path) -> "TrainingOutcome":
@@ -89,12 +90,16 @@ def open_recipe_sinks(run: "RunFolder", recipe: "Recipe") -> "list[MetricSink]":
     from harken.core import dump_settings
     from harken.tracking.sinks import open_sinks
 
-    mlflow = {"experiment": recipe.tracking.experiment, "tracking_uri": recipe.tracking.tracking_uri}
+    place = recipe.tracking
+    options: dict[str, dict[str, Any]] = {
+        "mlflow": {"experiment": place.experiment, "tracking_uri": place.tracking_uri},
+        "wandb": {"project": place.experiment},
+    }
     sinks = open_sinks(
-        recipe.tracking.sinks,
+        place.sinks,
         home=home_folder(),
         run_folder=run.path,
-        options={"mlflow": mlflow} if "mlflow" in recipe.tracking.sinks else None,
+        options={name: value for name, value in options.items() if name in place.sinks},
         on_failure=lambda name, err: run.log_event("sink-failed", sink=name, error=str(err)),
     )
     for sink in sinks:

@@ -94,7 +94,9 @@ def open_nemo(path: Path) -> Iterator[NemoArchive]:
             with tarfile.open(path, "r:*") as tar:
                 found_weights = _read_members(tar, archive)
         except _DAMAGED as err:
-            raise InputError(f"{path} is not a readable .nemo archive (a tar file): {err}.", hint=_HINT) from err
+            raise InputError(
+                f"{path} is not a readable .nemo archive (a tar file): {str(err).split(':')[0]}.", hint=_HINT
+            ) from err
         for name, found in ((CONFIG, CONFIG in archive.files), (WEIGHTS, found_weights)):
             if not found:
                 raise InputError(f"{path} is no NeMo model: it has no {name}.", hint="Give a .nemo file of a model.")

@@ -91,7 +91,13 @@ def convert_nemo(path: Path | str, folder: Path | str, *, normalizer: str = "non
             "nemo_version": checkpoint.version,
         },
     )
-    save_model(Path(folder), model=checkpoint.model, description=description, tokenizer=checkpoint.tokenizer)
+    save_model(
+        Path(folder),
+        model=checkpoint.model,
+        description=description,
+        tokenizer=checkpoint.tokenizer,
+        name=checkpoint.path.stem,
+    )
     return description
 
 
