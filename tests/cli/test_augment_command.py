@@ -84,7 +84,8 @@ def test_a_file_in_the_place_of_the_folder_is_refused_at_once(manifest: Path, tm
     (tmp_path / "out").write_text("mine", encoding="utf-8")
     answer = run(manifest, "-o", tmp_path / "out", "--condition", "clipping")
     assert isinstance(answer.exception, HarkenError)
-    assert "out cannot be made a folder: file exists." in str(answer.exception)
+    assert f"--out is {tmp_path}/out, and {tmp_path}/out is a file." in str(answer.exception)
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(

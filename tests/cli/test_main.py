@@ -1,7 +1,10 @@
 """What the door does with errors: a message with the next step, an exit code for each family, no traceback."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +54,6 @@ def test_ctrl_c_ends_with_130(harken: Callable[..., Any], monkeypatch: pytest.Mo
 
 def test_the_installed_command_answers(corpus: Path) -> None:
     """The whole way once, in a process of its own: exit code, streams, no traceback."""
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-m", "harken.cli.main", "models", "show", "nowhere"],
         cwd=corpus,
@@ -65,3 +66,35 @@ def test_the_installed_command_answers(corpus: Path) -> None:
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr == "error: nowhere does not exist. Give the model/ folder of a finished run.\n"
+
+
+def test_ctrl_c_in_the_middle_of_the_work(corpus: Path, tmp_path: Path) -> None:
+    """A real signal, once the first file is there: 130, one line, nothing half-written, no list of undone work."""
+    line = (corpus / "train.jsonl").read_text(encoding="utf-8").splitlines()[0].replace("00.wav", f"{corpus}/00.wav")
+    (tmp_path / "many.jsonl").write_text(
+        "".join(line.replace("clip-00", f"clip-{n}") + "\n" for n in range(5_000)), encoding="utf-8"
+    )
+    # A shell that starts the tests in the background makes its children deaf to SIGINT.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from harken.cli.main import main; main()"
+    options = ("data", "augment", "many.jsonl", "-o", "out", "--set", "noise.probability=1", "--threads", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *options],
+        cwd=tmp_path,
+        env={**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("out/audio/*/*.flac")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        told, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, told, complaint) == (130, "", "error: Interrupted.\n")
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    assert not list(tmp_path.rglob(".*"))
+    assert 0 < len(list(tmp_path.glob("out/audio/*/*.flac"))) < 5_000

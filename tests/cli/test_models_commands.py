@@ -118,7 +118,8 @@ def test_register_promote_list_show(harken: Harken, model: Path) -> None:
     assert row.endswith(str(model))
     (item,) = harken("models", "list", "--name", "digits", "--json").json
     assert (item["aliases"], item["source"]) == (["candidate", "champion"], str(model))
-    assert harken("models", "show", "digits@champion").out == harken("models", "show", model).out
+    for name in ("digits@champion", "digits/1"):
+        assert harken("models", "show", name).out == harken("models", "show", model).out
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,9 @@ def test_register_promote_list_show(harken: Harken, model: Path) -> None:
         (["promote", "known", "1", "--alias", "v1"], 2, "'known' version 1 cannot be made 'v1'"),
         (["list", "--name", "nobody"], 3, "No model is registered as 'nobody'"),
         (["show", "known@nothing"], 3, "There is no known@nothing."),
+        (["show", "known/7"], 3, "There is no known/7. Known versions: 1 (champion)."),
+        (["show", "nobody/1"], 3, "No model is registered as 'nobody'. Known: "),
+        (["show", "no/such/1"], 3, "no/such/1 does not exist. Give the model/ folder of a finished run."),
         (["register", "absent", "known"], 3, "absent is not a model folder"),
     ],
 )

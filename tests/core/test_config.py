@@ -99,7 +99,7 @@ def test_yaml_mapping(tmp_path: Path) -> None:
         (b"a: [1, 2", "is not valid YAML"),
         (b"a: 1\n b: 2\n", "line 2"),
         (b"- 1\n- 2\n", "holds list, not a mapping"),
-        (b"", "holds NoneType, not a mapping"),
+        (b"", "is empty"),
         (b"just words", "holds str, not a mapping"),
         (b"\xff\xfe\x00a", "cannot be read as UTF-8 text"),
         (b"a: !!python/object/apply:os.system ['true']", "is not valid YAML"),
@@ -117,7 +117,7 @@ def test_yaml_that_is_refused(tmp_path: Path, content: bytes, words: str) -> Non
 def test_yaml_that_is_absent_or_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_yaml(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         load_yaml(tmp_path)
 
 

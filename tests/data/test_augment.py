@@ -19,7 +19,7 @@ from harken.audio.augment_config import (
 )
 from harken.core import InputError, Utterance, keyed_generator
 from harken.data import augment as module
-from harken.data.augment import Treatment, augment_utterances, random_treatments
+from harken.data.augment import CopyNotWritten, Treatment, augment_utterances, random_treatments
 from harken.data.manifest import read_manifest, write_manifest
 from harken.data.split import split_by_ratio
 
@@ -252,6 +252,42 @@ def test_absent_noise_is_said_before_anything_is_written(originals: list[Utteran
     with pytest.raises(InputError, match=r"absent\.wav does not exist"):
         augment_utterances(originals, tmp_path / "out", random_treatments(noise))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["mine", "", '{"id": "u0", "audio": "0.wav", "duration_s": 0.5}\n'])
+def test_a_manifest_of_something_else_stays(originals: list[Utterance], tmp_path: Path, content: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest\.jsonl is there, and augmentation has not made it\."):
+        augment_utterances(originals, tmp_path / "out", random_treatments(NOISE))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.jsonl"]
+    assert (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_disk_that_refuses_ends_the_work_and_leaves_nobody_out(
+    originals: list[Utterance], tmp_path: Path, threads: int
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "audio").write_text("in the way", encoding="utf-8")
+    with pytest.raises(CopyNotWritten, match=r"u0\.flac cannot be written: .*\. Check the folder and the space"):
+        augment_utterances(originals, out, random_treatments(NOISE), threads=threads)
+    assert sorted(path.name for path in out.iterdir()) == ["audio"]
+
+
+def test_a_full_disk_while_a_file_is_written(
+    originals: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: soundfile.SoundFile, data: Any) -> None:
+        raise soundfile.LibsndfileError(2, "Error : ")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(soundfile.SoundFile, "write", refuse)
+        with pytest.raises(CopyNotWritten, match=r"cannot be written"):
+            augment_utterances(originals, tmp_path / "out", random_treatments(NOISE))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(augment_utterances(originals, tmp_path / "out", random_treatments(NOISE)).utterances) == 12
 
 
 def test_a_folder_can_be_moved(originals: list[Utterance], tmp_path: Path) -> None:

@@ -190,16 +190,69 @@ def test_verify_names_what_is_wrong(corpus: list[Utterance], tmp_path: Path) -> 
         verify_shards(tmp_path)
 
 
+@pytest.mark.parametrize("index", ["garbage", "{}", '{"layout": 1}', '{"layout": 1, "bytes": "x", "members": []}'])
+def test_a_damaged_index_is_named_and_the_audio_still_found(
+    corpus: list[Utterance], tmp_path: Path, index: str
+) -> None:
+    result = write_shards(corpus, tmp_path / "out")
+    index_path(tmp_path / "out" / "shard-000000.tar").write_text(index)
+    assert verify_shards(tmp_path / "out") == ["shard-000000.tar.json is missing or damaged"]
+    assert read_member(result.utterances[3].audio) == Path(corpus[3].audio).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "listing",
+    ["[]", '{"layout": 2}', '{"layout": 1}', '{"layout": 1, "shards": [{"name": "x"}], "manifest_sha256": ""}'],
+)
+def test_a_damaged_listing_is_an_error(corpus: list[Utterance], tmp_path: Path, listing: str) -> None:
+    write_shards(corpus, tmp_path / "out")
+    (tmp_path / "out" / "shards.json").write_text(listing)
+    with pytest.raises(InputError, match=r"shards\.json is damaged, or of another layout\. Write the shards again\."):
+        verify_shards(tmp_path / "out")
+
+
 def test_nothing_of_the_users_is_lost(corpus: list[Utterance], tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text("mine")
     with pytest.raises(InputError, match="not of shards"):
         write_shards(corpus, tmp_path)
     assert (tmp_path / "manifest.jsonl").read_text() == "mine"
+    for name in ("shard-000000.tar", "shard-000012.tar", "shards.json"):
+        other = tmp_path / name.partition(".")[0] / name
+        other.parent.mkdir()
+        other.write_bytes(b"mine")
+        with pytest.raises(InputError, match="Choose another folder, or remove it"):
+            write_shards(corpus, other.parent)
+        assert [path.read_bytes() for path in other.parent.iterdir()] == [b"mine"]
     result = write_shards(corpus, tmp_path / "out")
     with pytest.raises(InputError, match="is in a shard of"):
         write_shards(result.utterances, tmp_path / "out")
     again = write_shards(result.utterances, tmp_path / "again", encoding="flac")
     assert len(again.utterances) == 10
+
+
+def test_a_shard_without_index_is_taken_up(corpus: list[Utterance], tmp_path: Path) -> None:
+    """What a crash between a shard and its index leaves, in the first shard."""
+    for name in ("whole", "broken"):
+        write_shards(corpus, tmp_path / name)
+    for name in ("shard-000000.tar.json", "shards.json", "manifest.jsonl"):
+        (tmp_path / "broken" / name).unlink()
+    assert write_shards(corpus, tmp_path / "broken").reused == 0
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "broken" / path.name).read_bytes()
+
+
+def test_audio_that_only_the_shards_still_hold_stays(corpus: list[Utterance], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_shards(corpus, out, shard_bytes=15_000)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    Path(corpus[5].audio).unlink()
+    with pytest.raises(InputError, match=r"5\.wav is gone, and the shards in .* hold the audio of 'u 5/ü'"):
+        write_shards(corpus, out, shard_bytes=15_000)
+    others = [replace(utterance, id=f"other {utterance.id}", audio="nowhere.wav") for utterance in corpus]
+    with pytest.raises(InputError, match=r"None of the 10 utterances .* Nothing was written\."):
+        write_shards(others, out, shard_bytes=15_000)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert verify_shards(out) == []
 
 
 @pytest.mark.parametrize(

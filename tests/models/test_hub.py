@@ -18,7 +18,7 @@ import torch
 from harken.audio.features import FeatureConfig
 from harken.core import HarkenError, InputError, MissingPart, RunFailed, ServiceRefused
 from harken.models.folder import describe, load_model, save_model
-from harken.models.hub import files_to_push, push_to_hub
+from harken.models.hub import check_repository_name, files_to_push, push_to_hub
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
 from harken.text.tokenize import WordTokenizer
 
@@ -379,6 +379,11 @@ def test_nobody_answers(folder: Path) -> None:
 def test_a_name_that_is_none(hub: StandIn, folder: Path) -> None:
     with pytest.raises(InputError, match="'team/di gits' is no name for a repository"):
         push(hub, folder, "team/di gits")
+    for name in ("", "/", "a/b/c", "digits/", "team/döner", "team/digits\n"):
+        with pytest.raises(InputError, match=r"is no name for a repository\. Write NAME or OWNER/NAME"):
+            check_repository_name(name)
+    for name in ("digits", "team/digits", "Team_1/uz-ru.v2"):
+        check_repository_name(name)
     assert hub.calls == []
 
 
@@ -466,7 +471,8 @@ def test_the_command(hub: StandIn, folder: Path, monkeypatch: pytest.MonkeyPatch
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout == f"{hub.url}/team/digits\n"
-    assert re.search(r"^pushing 7 files, 0\.0\d* MB|^pushing 7 files, 0\.\d MB", answer.stderr)
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.name in FILES)
+    assert answer.stderr.startswith(f"pushing 7 files, {size / 1024:.1f} KiB\n")
     assert hub.repositories["team/digits"]["visibility"] == "private"
     data = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert data["commit"] == hub.heads["team/digits", "main"]

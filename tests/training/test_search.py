@@ -119,3 +119,40 @@ def test_settings_no_recipe_has_are_refused_before_any_trial(tiny_recipe: MakeRe
 def test_a_space_that_makes_no_sense(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_settings(SearchConfig, settings, source="space.yaml")
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, float("inf")), (float("-inf"), 1.0), (float("nan"), 1.0)])
+def test_a_range_without_end_is_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="use two numbers, low below high"):
+        Parameter(low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    "other", [Parameter(choices=(2e-2, 1e-3)), Parameter(low=1e-4, high=1e-2), Parameter(low=1, high=3, whole=True)]
+)
+def test_a_search_over_other_values_is_another_search(
+    tiny_recipe: MakeRecipe, tmp_path: Path, other: Parameter
+) -> None:
+    make = maker(tiny_recipe, "training.updates=1")
+    search(make, SearchConfig(parameters=RATES, trials=1), tmp_path)
+    journal = (tmp_path / "search.log").read_bytes()
+    changed = SearchConfig(parameters={"optimizer.learning_rate": other}, trials=2)
+    with pytest.raises(InputError, match=r"with other values of optimizer\.learning_rate\. Name another folder\."):
+        search(make, changed, tmp_path)
+    assert (tmp_path / "search.log").read_bytes().startswith(journal)
+    assert len(search(make, SearchConfig(parameters=RATES, trials=1), tmp_path).trials) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"mine", b"mine\n", b"[1]\n", b"\x93\xfa\n"])
+def test_a_file_that_is_no_journal_stays(tiny_recipe: MakeRecipe, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "search.log").write_bytes(content)
+    with pytest.raises(InputError, match=r"search\.log is not the journal of a search\."):
+        search(maker(tiny_recipe), SearchConfig(parameters=RATES), tmp_path)
+    assert (tmp_path / "search.log").read_bytes() == content
+
+
+def test_data_that_cannot_be_used_costs_no_trial(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    make = maker(tiny_recipe, "data.train=absent.jsonl")
+    with pytest.raises(InputError, match=r"absent\.jsonl does not exist"):
+        search(make, SearchConfig(parameters=RATES), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

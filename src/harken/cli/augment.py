@@ -35,24 +35,23 @@ def augment(
 
     Augment the training part after splitting, not before. Run again to go on after an interruption.
     """
+    from harken.cli.folders import check_output_folder, refuse_own_manifest
     from harken.cli.progress import progress_on_stderr
     from harken.core import InputError
-    from harken.data.augment import augment_utterances
+    from harken.data.augment import MANIFEST, augment_utterances
     from harken.data.manifest import read_manifest
 
     if threads is not None and threads < 1:
         raise InputError(f"--threads is {threads}.", hint="Use 1 or more.")
     treatments = _treatments(set_ or [], condition or [], copies, seed)
     utterances = read_manifest(manifest)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise InputError(f"{out} cannot be made a folder: {(err.strerror or str(err)).lower()}.") from err
+    listing = out / MANIFEST
+    check_output_folder(out)
+    refuse_own_manifest(manifest, listing)
     with progress_on_stderr("augmenting") as progress:
         result = augment_utterances(
             utterances, out, treatments, keep_original=keep_original, threads=threads, progress=progress
         )
-    listing = out / "manifest.jsonl"
     if json_output:
         print_json(
             {

@@ -36,6 +36,7 @@ def compare(
     Exit code 0: pass, or inconclusive (6 with --strict). 1: the candidate is worse, beyond chance, by more than
     --max-regression points, as a whole or in a part of the set. 2: the reports cannot be compared.
     """
+    from harken.cli.folders import check_output_file
     from harken.core import InputError, parse_settings
     from harken.evaluation.comparison.comparison import compare as compare_reports
     from harken.evaluation.comparison.comparison import set_resolution
@@ -46,6 +47,10 @@ def compare(
 
     if markdown == "-" and json_output:
         raise InputError("--markdown - and --json both go to standard output.", hint="Name a file for --markdown.")
+    if markdown is not None and candidate is None:
+        raise InputError("--markdown is about a comparison, and there is one report.", hint="Name a candidate too.")
+    if markdown not in (None, "-"):
+        check_output_file(Path(markdown), option="--markdown")
     settings: dict[str, Any] = {"samples": samples, "seed": seed, "unit": unit, "changed": changed}
     config = parse_settings(
         ComparisonConfig, {**settings, "slices": _names(slices)}, source="the comparison's settings"

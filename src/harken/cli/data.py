@@ -29,11 +29,13 @@ def import_(
     json_output: JsonOption = False,
 ) -> None:
     """Make a manifest from a corpus. What cannot be used is listed beside it, in NAME.rejected.tsv."""
+    from harken.cli.folders import check_output_file
     from harken.core import InputError
     from harken.core.files import write_text
     from harken.data.importers import import_corpus
     from harken.data.manifest import write_manifest
 
+    check_output_file(out)
     result = import_corpus(kind, source, **_pairs(option or [], "--option", "require_text=false"))
     if not result.utterances:
         reason = (
@@ -91,6 +93,7 @@ def validate(
     json_output: JsonOption = False,
 ) -> None:
     """Read every file and report every problem. Exit code 2 when an utterance is unusable."""
+    from harken.cli.folders import check_output_file
     from harken.cli.progress import progress_on_stderr
     from harken.core import InputError, parse_settings
     from harken.data.manifest import check_manifest, read_manifest, write_manifest
@@ -115,6 +118,9 @@ def validate(
         check_table_path(table)
     elif all_rows:
         raise InputError("--all-rows is about the table, and there is no --table.", hint="Add --table FILE.tsv.")
+    for option, path in (("--table", table), ("--out", out)):
+        if path is not None:
+            check_output_file(path, option=option)
     problems = check_manifest(manifest)
     if problems:
         if json_output:
@@ -152,14 +158,17 @@ def stats(
     json_output: JsonOption = False,
 ) -> None:
     """Describe a data set: hours, speakers, durations, words; with --audio also how it is recorded."""
+    from harken.cli.folders import check_output_file
     from harken.cli.progress import progress_on_stderr
     from harken.core import InputError
     from harken.data.manifest import read_manifest
     from harken.data.quality_stats import listen_and_summarize
     from harken.data.stats import sample_files, summarize
 
-    if picture is not None and picture.suffix.lower() not in (".png", ".svg"):
-        raise InputError(f"--picture is {picture}.", hint="Use a name that ends in .png or .svg.")
+    if picture is not None:
+        if picture.suffix.lower() not in (".png", ".svg"):
+            raise InputError(f"--picture is {picture}.", hint="Use a name that ends in .png or .svg.")
+        check_output_file(picture, option="--picture")
     if threads is not None and not audio:
         raise InputError("--threads is about listening, and there is no --audio.", hint="Add --audio.")
     utterances = read_manifest(manifest)
@@ -197,10 +206,12 @@ def split(
     json_output: JsonOption = False,
 ) -> None:
     """Divide a manifest into parts that share no speaker (or recording)."""
+    from harken.cli.folders import check_output_folder, refuse_own_manifest
     from harken.core import InputError
     from harken.data.manifest import read_manifest, write_manifest
     from harken.data.split import split_by_ratio, split_by_tag
 
+    check_output_folder(out)
     utterances = read_manifest(manifest)
     if by == "tag":
         parts = split_by_tag(utterances).parts
@@ -209,6 +220,8 @@ def split(
         parts = split_by_ratio(utterances, shares, by=by, seed=seed).parts  # type: ignore[arg-type]
     else:
         raise InputError(f"--by is {by!r}.", hint="Use speaker, recording, utterance or tag.")
+    for name in parts:
+        refuse_own_manifest(manifest, out / f"{name}.jsonl")
     counts = {name: write_manifest(out / f"{name}.jsonl", members) for name, members in parts.items()}
     if json_output:
         print_json(counts)
@@ -243,6 +256,7 @@ def compose(
     seed: SeedOption = 0,
 ) -> None:
     """Join short clips of one speaker into longer utterances."""
+    from harken.cli.folders import check_output_folder, refuse_own_manifest
     from harken.core import parse_settings
     from harken.data.compose import ComposeConfig, compose_utterances
     from harken.data.manifest import read_manifest
@@ -250,7 +264,10 @@ def compose(
     settings = {"min_clips": min_clips, "max_clips": max_clips, "passes": passes, "seed": seed}
     gap_fill = "noise" if noise_gaps else "silence"
     config = parse_settings(ComposeConfig, {**settings, "gap_fill": gap_fill}, source="harken data compose")
-    composed = compose_utterances(read_manifest(manifest), out, config)
+    check_output_folder(out)
+    utterances = read_manifest(manifest)
+    refuse_own_manifest(manifest, out / "manifest.jsonl")
+    composed = compose_utterances(utterances, out, config)
     typer.echo(f"{out / 'manifest.jsonl'}: {counted(len(composed), 'utterance')}")
 
 
@@ -262,8 +279,10 @@ def version(
     out: Annotated[Path, typer.Option("--out", "-o", help="Lock file to write (JSON).")],
 ) -> None:
     """Record the hash of every file of a data set."""
+    from harken.cli.folders import check_output_file
     from harken.data.version import version_dataset
 
+    check_output_file(out)
     record = version_dataset(name, number, {path.stem: path for path in manifests}, out)
     typer.echo(f"{out}: {counted(len(record.files), 'file')}, content {record.content_sha256[:16]}")
 

@@ -81,7 +81,8 @@ def main() -> None:
         from harken.core.errors import HarkenError, RunFailed  # only now: it brings NumPy, and --help needs none
 
         if isinstance(err, OSError) and not logging.getLogger("harken").isEnabledFor(logging.INFO):
-            what = f"{err.filename}: {err.strerror}." if err.filename else f"{err}."
+            file = err.filename2 or err.filename  # of a renaming the target: the source is a temporary file
+            what = f"{file}: {err.strerror}." if file else f"{err}."
             err = RunFailed(what, hint="Check the path, its permissions and the space on its disk; -v says more.")
         if not isinstance(err, HarkenError):
             raise

@@ -20,10 +20,13 @@ def preview(
     epoch: Annotated[int, typer.Option(min=0, help="Epoch of each stage whose draws are shown.")] = 0,
 ) -> None:
     """Write some training utterances as they are and as every stage of a recipe hears them."""
+    from harken.cli.folders import check_output_folder
     from harken.training.preview import PICTURE, preview_augmentation
     from harken.training.recipe import load_recipe
 
-    examples = preview_augmentation(load_recipe(recipe, overrides or []), out, count=count, epoch=epoch)
+    settings = load_recipe(recipe, overrides or [])
+    check_output_folder(out)
+    examples = preview_augmentation(settings, out, count=count, epoch=epoch)
     for example in examples:
         drawn = "; ".join(
             f"{name} {', '.join(f'{key} {_short(value)}' for key, value in facts.items())}"

@@ -27,7 +27,8 @@ def search(
     """Try settings of a recipe, stop bad trials early, and rank them. The same command again goes on."""
     from dataclasses import asdict
 
-    from harken.core import load_yaml, parse_settings
+    from harken.cli.folders import check_output_folder
+    from harken.core import InputError, RunFailed, load_yaml, parse_settings
     from harken.training.progress import progress_view
     from harken.training.recipe import load_recipe
     from harken.training.search import PICTURE, SearchConfig, search_table
@@ -37,12 +38,17 @@ def search(
     common = overrides or []
 
     def make_recipe(settings: Sequence[str]) -> "Recipe":
-        return load_recipe(recipe, [*common, *settings])
+        try:
+            return load_recipe(recipe, [*common, *settings])
+        except InputError as err:
+            load_recipe(recipe, common)  # a mistake in the recipe itself is told without the space
+            raise InputError(f"{space}: with {' '.join(settings)}, {err.message}", hint=err.hint) from err
 
     def tell(trial: "Trial") -> None:
         wer = "" if trial.wer is None else f", WER {100 * trial.wer:.2f} %"
         note(f"trial {trial.number} {trial.state} after {trial.updates} updates{wer}")
 
+    check_output_folder(out)
     with progress_view() as view:
         result = run_search(make_recipe, config, out, view=view, on_trial=tell)
     if json_output:
@@ -52,7 +58,13 @@ def search(
                 "best": None if result.best is None else result.best.number,
             }
         )
-        return
-    typer.echo(search_table(result))
-    if result.best is not None:
+    else:
+        typer.echo(search_table(result))
+    if result.best is None:
+        cause = next((trial.cause for trial in result.trials if trial.cause), "")
+        raise RunFailed(
+            f"None of the {len(result.trials)} trials in {out} finished{': ' if cause else '.'}{cause}",
+            hint="Mend that, then search in another folder (--out): these trials are not tried again.",
+        )
+    if not json_output:
         typer.echo(f"\nbest: {out / f'trial-{result.best.number:03d}'}; picture: {out / PICTURE}")

@@ -44,27 +44,24 @@ def shard(
 
 
 def _write(manifest: Path, out: Path, shard_bytes: int, encoding: str, threads: int | None, json_output: bool) -> None:
+    from harken.cli.folders import check_output_folder, refuse_own_manifest
     from harken.cli.progress import progress_on_stderr
-    from harken.core import InputError
     from harken.core.units import format_bytes
     from harken.data.manifest import read_manifest
     from harken.data.shards import MANIFEST, write_shards
 
     utterances = read_manifest(manifest)
-    if (out / MANIFEST).exists() and (out / MANIFEST).samefile(manifest):
-        raise InputError(f"{manifest} is the manifest that would be written.", hint="Choose another folder.")
-    try:
-        with progress_on_stderr("packing") as progress:
-            result = write_shards(
-                utterances,
-                out,
-                shard_bytes=max(1, shard_bytes),
-                encoding="flac" if encoding == "flac" else "keep",
-                threads=threads,
-                progress=progress,
-            )
-    except OSError as err:
-        raise InputError(f"{out} cannot be written: {err.strerror or err}.", hint="Check the folder.") from err
+    check_output_folder(out)
+    refuse_own_manifest(manifest, out / MANIFEST)
+    with progress_on_stderr("packing") as progress:
+        result = write_shards(
+            utterances,
+            out,
+            shard_bytes=max(1, shard_bytes),
+            encoding="flac" if encoding == "flac" else "keep",
+            threads=threads,
+            progress=progress,
+        )
     if json_output:
         print_json(
             {

@@ -53,14 +53,17 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as err:
         raise InputError(f"{path} does not exist.", hint="Check the path.") from err
+    except IsADirectoryError as err:
+        raise InputError(f"{path} is a folder.", hint="Name the YAML file inside it.") from err
     except (OSError, UnicodeDecodeError) as err:
-        raise InputError(f"{path} cannot be read as UTF-8 text: {err}.") from err
+        raise InputError(f"{path} cannot be read as UTF-8 text: {err}.", hint="Name a YAML file.") from err
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as err:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(err).split())}.") from err
     if not isinstance(data, dict):
-        raise InputError(f"{path} holds {type(data).__name__}, not a mapping.", hint="Write `key: value` lines.")
+        what = "is empty" if data is None else f"holds {type(data).__name__}, not a mapping"
+        raise InputError(f"{path} {what}.", hint="Write `key: value` lines.")
     return data
 
 

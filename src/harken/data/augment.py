@@ -16,18 +16,33 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harken.audio.augment import augment_and_tell, check_augmentation
 from harken.audio.augment_config import AugmentConfig
-from harken.core import HarkenError, InputError, MissingPart, Utterance, Waveform, dump_settings, keyed_generator
+from harken.core import (
+    HarkenError,
+    InputError,
+    MissingPart,
+    RunFailed,
+    Utterance,
+    Waveform,
+    dump_settings,
+    keyed_generator,
+)
 from harken.core.files import write_text
 from harken.core.units import samples_to_seconds
 from harken.data.importers import Rejection
-from harken.data.manifest import write_manifest
+from harken.data.manifest import iterate_manifest, write_manifest
 from harken.data.threads import map_in_order
 
+MANIFEST = "manifest.jsonl"
 AUGMENTATION_TAG = "augmentation"
 SOURCE_TAG = "augmented_from"
+
+
+class CopyNotWritten(RunFailed):
+    """A copy that could not be stored. The fault is not the utterance's, so it is not left out for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +104,13 @@ def augment_utterances(
     utterance and no older than its source, is kept. An utterance that cannot be read is left out with all its copies
     and listed with the reason, in `out`/manifest.rejected.tsv as well.
 
-    Raises InputError for no utterances, treatments of one name, ids that would be used twice, files of noise or rooms
-    that cannot be used, and when no utterance can; MissingPart for what a treatment needs and is absent.
+    Raises InputError for no utterances, treatments of one name, ids that would be used twice, a manifest in `out` that
+    was not made so, files of noise or rooms that cannot be used, and when no utterance can; MissingPart for what a
+    treatment needs and is absent; CopyNotWritten when a file cannot be stored.
     """
     items = list(utterances)
     _check(items, treatments)
+    _refuse_other_manifest(Path(out) / MANIFEST)
     for treatment in treatments:
         check_augmentation(treatment.augmentation)
     out = Path(out).absolute()
@@ -116,7 +133,7 @@ def augment_utterances(
             f"None of the {len(items)} utterances could be used; {rejected[0].item}: {rejected[0].reason}",
             hint="Nothing was written.",
         )
-    write_manifest(out / "manifest.jsonl", kept)
+    write_manifest(out / MANIFEST, kept)
     _list_rejected(out / "manifest.rejected.tsv", rejected)
     return AugmentedSet(utterances=tuple(kept), rejected=tuple(rejected), written=written, reused=reused)
 
@@ -139,6 +156,18 @@ def _check(items: Sequence[Utterance], treatments: Sequence[Treatment]) -> None:
                 )
 
 
+def _refuse_other_manifest(path: Path) -> None:
+    """Only a list of augmented copies may be replaced by another one."""
+    if not path.exists():
+        return
+    try:
+        ours = any(SOURCE_TAG in utterance.tags for utterance in iterate_manifest(path))
+    except InputError:
+        ours = False
+    if not ours:
+        raise InputError(f"{path} is there, and augmentation has not made it.", hint="Choose another folder.")
+
+
 def _copies(
     utterance: Utterance, *, treatments: Sequence[Treatment], folder: Path, names: dict[str, str]
 ) -> list[tuple[Utterance, bool]] | Rejection:
@@ -155,7 +184,7 @@ def _copies(
                 copies.append((_make(utterance, treatment, source, path, made_from), False))
             else:
                 copies.append((_copy_of(utterance, treatment, path, *found), True))
-    except MissingPart:
+    except (MissingPart, CopyNotWritten):
         raise
     except (HarkenError, OSError) as err:
         return Rejection(item=utterance.id, reason=str(err))
@@ -172,25 +201,37 @@ def _load(utterance: Utterance) -> tuple[Waveform, int]:
 def _make(
     utterance: Utterance, treatment: Treatment, source: tuple[Waveform, int], path: Path, made_from: str
 ) -> Utterance:
-    import soundfile
-
     waveform, rate = source
     generator = keyed_generator(*treatment.keys, utterance.id)
     augmented, done = augment_and_tell(waveform, treatment.augmentation, sample_rate_hz=rate, generator=generator)
     # Scaled here because libsndfile's own scaling of floats does not give back the 16-bit samples they came from.
     samples = np.clip(np.rint(augmented * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        options: dict[str, Any] = {"samplerate": rate, "channels": 1, "format": "FLAC", "subtype": "PCM_16"}
-        with soundfile.SoundFile(temporary, "w", **options) as file:
-            file.comment = json.dumps({"made_from": made_from, "done": done})
-            file.write(samples)
-        temporary.replace(path)  # not forced onto the disk: what a power cut leaves is checked before it is kept
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _store(path, samples, rate, json.dumps({"made_from": made_from, "done": done}))
     return _copy_of(utterance, treatment, path, samples_to_seconds(len(samples), sample_rate_hz=rate), done)
+
+
+def _store(path: Path, samples: npt.NDArray[np.int16], sample_rate_hz: int, comment: str) -> None:
+    """16-bit FLAC of one channel, whole or not at all."""
+    import soundfile
+
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    options: dict[str, Any] = {"samplerate": sample_rate_hz, "channels": 1, "format": "FLAC", "subtype": "PCM_16"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with soundfile.SoundFile(temporary, "w", **options) as file:
+                file.comment = comment
+                file.write(samples)
+            temporary.replace(path)  # not forced onto the disk: what a power cut leaves is checked before it is kept
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except (OSError, soundfile.SoundFileError) as err:
+        reason = err.strerror if isinstance(err, OSError) else err
+        raise CopyNotWritten(
+            f"{path} cannot be written: {reason}.",
+            hint="Check the folder and the space on its disk, then run again to go on.",
+        ) from err
 
 
 def _copy_of(

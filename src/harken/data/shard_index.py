@@ -85,4 +85,6 @@ def read_index(shard: Path) -> dict[str, Any] | None:
         index = json.loads(index_path(shard).read_bytes())
     except (OSError, ValueError):
         return None
-    return index if isinstance(index, dict) and index.get("layout") == LAYOUT else None
+    known = isinstance(index, dict) and index.get("layout") == LAYOUT
+    whole = known and isinstance(index.get("bytes"), int) and isinstance(index.get("members"), list)
+    return index if whole else None

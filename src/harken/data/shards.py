@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from harken.core import HarkenError, InputError, MissingPart, Utterance
 from harken.core.files import replacing, sha256_file, write_json, write_text
 from harken.core.units import samples_to_seconds
 from harken.data.importers import Rejection
-from harken.data.manifest import write_manifest
+from harken.data.manifest import iterate_manifest, write_manifest
 from harken.data.manifest_line import local_file
 from harken.data.shard_index import LAYOUT, index_path, member_table, read_index, scan_members
 from harken.data.threads import map_in_order
@@ -29,6 +30,8 @@ ShardFormat = Literal["keep", "flac"]
 
 LISTING = "shards.json"
 MANIFEST = "manifest.jsonl"
+_SHARDS = "shard-" + 6 * "[0-9]" + ".tar"
+_MEMBER = re.compile(r"\d{8}\.[a-z0-9]+")
 _BLOCK = 512  # bytes of a tar header, and the unit members are padded to
 
 
@@ -68,8 +71,9 @@ def write_shards(
     once a shard. "flac" cuts parts out and stores 16-bit FLAC of one channel at the file's own rate.
 
     A shard appears under its name when it is whole. Run again after an interruption: shards whose utterances, sources
-    (name, size, time of change) and settings are the same are kept. Raises InputError without utterances, where none
-    can be used, and for a folder with shards of something else.
+    (name, size, time of change) and settings are the same are kept, others are written anew. Raises InputError without
+    utterances and where none can be used, for a folder with files of these names that are not Harken's, and where the
+    shards there hold audio whose source is gone. `out` is as it was then.
     """
     if shard_bytes < 1:
         raise InputError(f"shard_bytes is {shard_bytes}.", hint="Use 1 or more.")
@@ -94,14 +98,6 @@ def write_shards(
         position = report["last"] + 1
         if progress:
             progress(position, len(utterances))
-    if not any(report["utterances"] for report in reports):
-        path.unlink()
-        index_path(path).unlink()
-        first = reports[0]["rejected"][0]
-        raise InputError(
-            f"None of the {len(utterances)} utterances could be used; {first[0]}: {first[1]}",
-            hint="Nothing was written.",
-        )
     return _finish(out, utterances, reports, reused, shard_bytes, encoding)
 
 
@@ -121,6 +117,8 @@ def verify_shards(folder: str | Path) -> list[str]:
             problems.append(f"{shard['name']} has {path.stat().st_size:,} bytes, not {shard['bytes']:,}")
         elif sha256_file(path) != shard["sha256"]:
             problems.append(f"{shard['name']} has changed: its SHA-256 is another one")
+        elif (index := read_index(path)) is None or index["bytes"] != shard["bytes"]:
+            problems.append(f"{index_path(path).name} is missing or damaged")
         elif member_table(path) != scan_members(path):
             problems.append(f"{index_path(path).name} does not fit {shard['name']}")
     manifest = folder / MANIFEST
@@ -130,16 +128,29 @@ def verify_shards(folder: str | Path) -> list[str]:
 
 
 def read_listing(folder: Path) -> dict[str, Any]:
-    """The content of a folder's shards.json. Raises InputError where there is none."""
+    """The content of a folder's shards.json. Raises InputError where there is none, or one of something else."""
+    if not folder.is_dir():
+        wrong = "is a file, not a folder of shards" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {wrong}.", hint="Name a folder that `harken data shard` has written.")
+    hint = "Write it with `harken data shard`."
     try:
         listing = json.loads((folder / LISTING).read_bytes())
-    except (OSError, ValueError) as err:
-        raise InputError(
-            f"{folder} has no readable {LISTING}: {err}.", hint="Write it with `harken data shard`."
-        ) from err
-    if not isinstance(listing, dict) or listing.get("layout") != LAYOUT:
-        raise InputError(f"{folder / LISTING} is of another layout.", hint="Write the shards again.")
+    except OSError as err:
+        raise InputError(f"{folder} has no readable {LISTING}: {(err.strerror or '').lower()}.", hint=hint) from err
+    except ValueError as err:
+        raise InputError(f"{folder} has no readable {LISTING}: it is not JSON.", hint=hint) from err
+    if not (isinstance(listing, dict) and listing.get("layout") == LAYOUT and _is_whole(listing)):
+        raise InputError(f"{folder / LISTING} is damaged, or of another layout.", hint="Write the shards again.")
     return listing
+
+
+def _is_whole(listing: Mapping[str, Any]) -> bool:
+    shards = listing.get("shards")
+    return (
+        isinstance(listing.get("manifest_sha256"), str)
+        and isinstance(shards, list)
+        and all(isinstance(shard, dict) and {"name", "bytes", "sha256"} <= shard.keys() for shard in shards)
+    )
 
 
 def _prepare(out: Path, utterances: Sequence[Utterance]) -> None:
@@ -147,18 +158,54 @@ def _prepare(out: Path, utterances: Sequence[Utterance]) -> None:
     folder = Path(os.path.abspath(out))  # noqa: PTH100 - links stay
     if "!" in str(folder):
         raise InputError(f"{folder} has a '!' in its name, which ends the shard in a tar: URL.", hint="Rename it.")
-    ours = (out / LISTING).exists() or any(read_index(path) for path in out.glob("shard-*.tar"))
-    if (out / MANIFEST).exists() and not ours:
-        raise InputError(f"{out} has a {MANIFEST} that is not of shards.", hint="Choose another folder.")
+    _refuse_strangers(out)
+    packed = {utterance.id for utterance in iterate_manifest(out / MANIFEST)} if (out / MANIFEST).exists() else set()
     for utterance in utterances:
         file = local_file(utterance.audio)
-        if utterance.audio.startswith("tar:") and file is not None and file.parent == folder:
+        if file is None:
+            continue
+        if utterance.audio.startswith("tar:") and file.parent == folder:
             raise InputError(f"{utterance.id!r} is in a shard of {out} itself.", hint="Choose another folder.")
+        if utterance.id in packed and not file.exists():
+            raise InputError(
+                f"{file} is gone, and the shards in {out} hold the audio of {utterance.id!r}.",
+                hint="Choose another folder, or use the shards as they are.",
+            )
     out.mkdir(parents=True, exist_ok=True)
-    for listing in (LISTING, MANIFEST):
-        (out / listing).unlink(missing_ok=True)  # what they say is no longer so
     for path in out.glob(".shard-*.tar.*.tmp"):  # of a process that was killed
         path.unlink()
+
+
+def _refuse_strangers(out: Path) -> None:
+    """Refuse files that would be overwritten and that Harken did not write."""
+    ours = False
+    if (out / LISTING).exists():
+        try:
+            ours = bool(read_listing(out))
+        except InputError as err:
+            raise InputError(
+                f"{out} has a {LISTING} that is damaged or not Harken's.", hint="Choose another folder, or remove it."
+            ) from err
+    for path in sorted(out.glob(_SHARDS)):
+        if read_index(path) is None and not _is_ours(path):
+            raise InputError(f"{path} is no shard of Harken's.", hint="Choose another folder, or remove it.")
+        ours = True
+    if (out / MANIFEST).exists() and not ours:
+        raise InputError(f"{out} has a {MANIFEST} that is not of shards.", hint="Choose another folder.")
+
+
+def _is_ours(shard: Path) -> bool:
+    """Whether a tar file without index is a shard whose writing was broken off before the index."""
+    try:
+        return all(_MEMBER.fullmatch(name) for name in scan_members(shard))
+    except (InputError, OSError):
+        return False
+
+
+def _outdate(out: Path) -> None:
+    """Take away what speaks for the whole folder, before the shards in it change."""
+    for name in (LISTING, MANIFEST):
+        (out / name).unlink(missing_ok=True)
 
 
 def _write_shard(
@@ -170,7 +217,6 @@ def _write_shard(
     rejected: list[tuple[str, str]] = []
     stored: dict[str, str] = {}
     last, full, sources = first, False, hashlib.sha256()
-    index_path(path).unlink(missing_ok=True)
     with (
         replacing(path) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive,
@@ -191,6 +237,13 @@ def _write_shard(
             rows.append({"position": number, "name": name, "offset_s": member.offset_s, "seconds": member.duration_s})
             if full := archive.offset >= shard_bytes:
                 break
+        if first == 0 and not rows:  # and so the end: only members fill a shard
+            raise InputError(
+                f"None of the {len(utterances)} utterances could be used; {rejected[0][0]}: {rejected[0][1]}",
+                hint="Nothing was written.",
+            )
+        _outdate(path.parent)
+        index_path(path).unlink(missing_ok=True)
     report = {
         "layout": LAYOUT,
         "encoding": encoding,
@@ -306,6 +359,7 @@ def _finish(
     encoding: str,
 ) -> ShardSet:
     """Write the manifest and shards.json, and take away shards of an earlier, longer set."""
+    _outdate(out)
     kept: list[Utterance] = []
     shards = []
     for number, report in enumerate(reports):

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -30,9 +31,10 @@ def map_in_order(
             yield item, function(item)
         return
     source = iter(items)
+    given_up = Event()  # after Ctrl-C nobody waits for the rest of a chunk
 
     def work(chunk: list[Item]) -> list[tuple[Item, Result]]:
-        return [(item, function(item)) for item in chunk]
+        return [(item, function(item)) for item in chunk if not given_up.is_set()]
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="harken-data")
     try:
@@ -44,4 +46,5 @@ def map_in_order(
                 return
             yield from waiting.popleft().result()
     finally:
+        given_up.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -24,6 +24,7 @@ _PATH = re.compile(
     r"(?<![\w./~-])(?:file://)?(?:/(?:home|root|Users|tmp|mnt|data|srv|opt|var|work|workspace|media|scratch|Volumes"
     r"|private|content|storage|nfs|lustre|gpfs)/|[A-Z]:\\(?=\w))[^\s\"'`|)]+"
 )
+_REPOSITORY = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _SHORTEST_HOST = 4  # a machine called "pi" would be found in every other word
 
 
@@ -41,6 +42,15 @@ class PushedModel:
         return sum(size for _, size in self.files)
 
 
+def check_repository_name(repo_id: str) -> None:
+    """Raises InputError for what can be no name of a repository; the hub has further rules, and tells of them."""
+    if not _REPOSITORY.fullmatch(repo_id):
+        raise InputError(
+            f"{repo_id!r} is no name for a repository.",
+            hint="Write NAME or OWNER/NAME, of letters, digits, '-', '_' and '.'.",
+        )
+
+
 def files_to_push(folder: Path) -> list[tuple[str, int]]:
     """The files of a model folder with their sizes in bytes, hidden ones left out, after every check passed.
 
@@ -53,7 +63,7 @@ def files_to_push(folder: Path) -> list[tuple[str, int]]:
     card = folder / CARD
     if not card.is_file():
         raise MissingPart(f"{folder} has no model card ({CARD}).", hint="Write one: it is the page people will see.")
-    if not card.read_text(encoding="utf-8").startswith("---\n"):
+    if not card.read_text(encoding="utf-8", errors="replace").startswith("---\n"):
         raise InputError(
             f"{card} has no front matter, by which a hub knows the task and the languages.",
             hint="Begin it with lines between --- marks, such as 'library_name: harken'.",
@@ -80,9 +90,10 @@ def push_to_hub(
 
     `endpoint` None means the public hub (or HF_ENDPOINT). `private` counts for a new repository only. `revision` is a
     branch, made if it is new. `on_start` is told what will be sent. A file that is the same there already is not sent
-    again; one that is there and not here stays. Raises as `files_to_push` does; MissingPart without a token or
-    huggingface_hub; ServiceRefused when the hub says no; RunFailed when it does not answer or fails.
+    again; one that is there and not here stays. Raises as `check_repository_name` and `files_to_push` do; MissingPart
+    without a token or huggingface_hub; ServiceRefused when the hub says no; RunFailed when it does not answer or fails.
     """
+    check_repository_name(repo_id)
     files = files_to_push(folder)
     if not token:
         raise MissingPart(

@@ -7,6 +7,7 @@ evaluation, it is not among the best third of those that got as far: asynchronou
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from harken.core import HarkenError, InputError, MissingPart, Strict, derive_seed
 from harken.core.files import replacing, write_json
 from harken.core.tables import text_table
+from harken.data.manifest import read_manifest
 from harken.training.loop import Interrupted
 from harken.training.progress import ProgressView, SilentView, Standing
 from harken.training.recipe import Recipe
@@ -55,7 +57,7 @@ class Parameter(Strict):
             if self.log or self.whole:
                 raise ValueError("log and whole belong to low and high, not to choices")
             return
-        if self.low is None or self.high is None or not self.low < self.high:
+        if self.low is None or self.high is None or not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"low is {self.low} and high {self.high}; use two numbers, low below high")
         if self.log and self.low <= 0:
             raise ValueError(f"low is {self.low}; use a number above 0 with log")
@@ -148,8 +150,8 @@ def search(
 
     `make_recipe` gives the recipe with `key=value` settings laid over it. FOLDER gets `trial-000/` and so on (run
     folders), `search.log` (Optuna's journal), `search.json` and `search.png`. A trial that fails is listed with its
-    cause and the search goes on. Raises MissingPart without optuna, InputError for settings no recipe has and for a
-    folder that holds a search of other parameters, Interrupted after Ctrl-C.
+    cause and the search goes on. Raises MissingPart without optuna, InputError for settings no recipe has, for
+    manifests that cannot be used and for a folder that holds a search of other parameters, Interrupted after Ctrl-C.
     """
     try:
         import optuna
@@ -158,7 +160,10 @@ def search(
             "Searching needs the package optuna.", hint="Install it with: pip install 'harken[search]'."
         ) from err
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    make_recipe(_overrides({name: _first_value(parameter) for name, parameter in config.parameters.items()}))
+    first = {name: _first_value(parameter) for name, parameter in config.parameters.items()}
+    data = make_recipe(_overrides(first)).data
+    for manifest in (data.train, data.validation):  # else every trial would fail of the same
+        read_manifest(Path(manifest))
     folder.mkdir(parents=True, exist_ok=True)
     study = _open_study(optuna, config, folder)
     for left in study.get_trials(deepcopy=False):
@@ -185,6 +190,7 @@ def _open_study(library: ModuleType, config: SearchConfig, folder: Path) -> "opt
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    _check_journal(folder / JOURNAL)
     pruner = library.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
     study = library.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
@@ -201,8 +207,33 @@ def _open_study(library: ModuleType, config: SearchConfig, folder: Path) -> "opt
             f"{folder} holds a search over {', '.join(before)}, not over {', '.join(now)}.",
             hint="Name another folder.",
         )
+    kinds = json.loads(json.dumps({name: _kind(parameter) for name, parameter in config.parameters.items()}))
+    if (known := study.user_attrs.get("kinds", kinds)) != kinds:
+        changed = [name for name, kind in kinds.items() if known.get(name) != kind]
+        raise InputError(
+            f"{folder} holds a search with other values of {', '.join(changed)}.", hint="Name another folder."
+        )
     study.set_user_attr("parameters", now)
+    study.set_user_attr("kinds", kinds)
     return cast("optuna.Study", study)
+
+
+def _kind(parameter: Parameter) -> Any:
+    """What optuna wants to be the same in every trial of a search; bounds may move."""
+    return list(parameter.choices) or {"whole": parameter.whole, "log": parameter.log}
+
+
+def _check_journal(path: Path) -> None:
+    """Raise InputError for a file of that name that is no journal: optuna would write to it and then fail."""
+    if not path.exists():
+        return
+    *lines, _ = path.read_bytes().split(b"\n")  # the last one may have been broken off
+    try:
+        whole = bool(lines) and all("op_code" in json.loads(line) for line in lines)
+    except (ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is not the journal of a search.", hint="Name another folder, or remove it.")
 
 
 def _run_trial(
