@@ -8,7 +8,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 
 from harken.audio.features import FeatureConfig, FeatureExtractor
-from harken.core import Features, InputError, Utterance, Waveform
+from harken.core import Features, InputError, Utterance, Waveform, keyed_generator
 from harken.data.batch import Batch, collate
 from harken.data.cache import ArrayCache
-from harken.data.loader import Augmentation, BatchLoader, UtteranceFailed, UtteranceReader
+from harken.data.loader import BatchLoader
+from harken.data.packing import PackedSampler, Sizes
+from harken.data.reader import Augmentation, UtteranceFailed, UtteranceReader
+from harken.data.rows import UtteranceRows, WindowRows
 from harken.data.sampler import BucketPlan, BucketSampler
 
 RATE = 1000
@@ -74,7 +77,7 @@ def make(
     durations = [u.duration_s for u in UTTERANCES]
     sampler = BucketSampler(durations, BucketPlan(edges_s=(0.2, 0.4), batch_sizes=(6, 4)), seed=3, **ranks)  # type: ignore[arg-type]
     reader = UtteranceReader(extractor or Frames(), load or Store(), seed=3, cache=cache, augmentation=augmentation)
-    return BatchLoader(UTTERANCES, sampler, reader, labels=LABELS, workers=workers, prefetch=prefetch)
+    return BatchLoader(sampler, UtteranceRows(UTTERANCES, reader, LABELS), workers=workers, prefetch=prefetch)
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -145,7 +148,7 @@ def test_starting_in_the_middle_gives_what_a_whole_run_would_have_given() -> Non
 
 
 def test_augmentation_depends_on_epoch_and_utterance_alone() -> None:
-    reader = make(augmentation=AUGMENTATION).reader
+    reader = make(augmentation=AUGMENTATION).rows.reader
     first = reader.features(UTTERANCES[4], 0)
     reader.features(UTTERANCES[5], 0)
     assert np.array_equal(reader.features(UTTERANCES[4], 0), first)
@@ -184,7 +187,7 @@ def test_waveforms_of_an_earlier_check_make_room_for_features() -> None:
     store, cache = Store(), ArrayCache(10**7)
     loader = make(load=store, cache=cache)
     for utterance in UTTERANCES:
-        loader.reader.waveform(utterance)
+        loader.rows.reader.waveform(utterance)
     list(loader.iterate(0, loader.sampler.steps_per_epoch))
     assert set(store.loads.values()) == {1}
     frames = sum(round(u.duration_s * RATE) // 10 for u in UTTERANCES)
@@ -204,7 +207,8 @@ def test_one_cache_serves_manifests_that_use_the_same_ids() -> None:
 def test_ranks_share_a_step_and_one_may_get_an_empty_batch() -> None:
     sampler = BucketSampler([1.0, 1.0], BucketPlan(edges_s=(1.0,), batch_sizes=(2,)), seed=0, world_size=3, rank=2)
     two = [Utterance(id=f"u{i}", audio=f"/{i}", duration_s=1.0) for i in range(2)]
-    batch = BatchLoader(two, sampler, UtteranceReader(Frames(), Store(), seed=0), labels=[[1], [2]]).load(0)
+    rows = UtteranceRows(two, UtteranceReader(Frames(), Store(), seed=0), [[1], [2]])
+    batch = BatchLoader(sampler, rows).load(0)
     assert len(batch) == 0
     assert (batch.features_BFM.shape, batch.labels_BT.shape, batch.frames_B.shape) == ((0, 0, 2), (0, 0), (0,))
     assert (batch.duration_s, batch.padded_s) == (0, 0)
@@ -319,14 +323,15 @@ def test_waiting_is_measured() -> None:
 
 def test_misuse_is_refused() -> None:
     loader = make()
+    reader = UtteranceReader(Frames(), Store(), seed=0)
     with pytest.raises(ValueError, match="workers is -1"):
-        BatchLoader(UTTERANCES, loader.sampler, loader.reader, workers=-1)
+        BatchLoader(loader.sampler, loader.rows, workers=-1)
     with pytest.raises(ValueError, match="prefetch is -1"):
-        BatchLoader(UTTERANCES, loader.sampler, loader.reader, prefetch=-1)
+        BatchLoader(loader.sampler, loader.rows, prefetch=-1)
     with pytest.raises(ValueError, match="40 utterances for a sampler of 41"):
-        BatchLoader(UTTERANCES[:-1], loader.sampler, loader.reader)
+        BatchLoader(loader.sampler, UtteranceRows(UTTERANCES[:-1], reader))
     with pytest.raises(ValueError, match="3 labels for 41 utterances"):
-        BatchLoader(UTTERANCES, loader.sampler, loader.reader, labels=LABELS[:3])
+        UtteranceRows(UTTERANCES, reader, LABELS[:3])
 
 
 @pytest.mark.parametrize("kind", ["kaldi", "whisper", "waveform"])
@@ -344,7 +349,7 @@ def test_with_the_real_features(kind: str) -> None:
         reader = UtteranceReader(
             extractor, lambda u: audio[u.id], seed=0, cache=ArrayCache(10**7), cache_features=cache_features
         )
-        results.append(list(BatchLoader(utterances, sampler, reader, workers=2).iterate(0, 4)))
+        results.append(list(BatchLoader(sampler, UtteranceRows(utterances, reader), workers=2).iterate(0, 4)))
     for cached, computed in zip(*results, strict=True):
         assert same(cached, computed)
         assert len(cached) == 3
@@ -361,7 +366,9 @@ def test_ctrl_c_in_a_real_process_ends_it_at_once(tmp_path: Path) -> None:
             import time
             import numpy as np
             from harken.core import Utterance
-            from harken.data.loader import BatchLoader, UtteranceReader
+            from harken.data.loader import BatchLoader
+            from harken.data.reader import UtteranceReader
+            from harken.data.rows import UtteranceRows
             from harken.data.sampler import BucketPlan, BucketSampler
 
             class Frames:
@@ -375,7 +382,8 @@ def test_ctrl_c_in_a_real_process_ends_it_at_once(tmp_path: Path) -> None:
 
             utterances = [Utterance(id=f"u{i}", audio="/x", duration_s=1.0) for i in range(500)]
             sampler = BucketSampler([1.0] * 500, BucketPlan(edges_s=(1.0,), batch_sizes=(5,)), seed=0)
-            loader = BatchLoader(utterances, sampler, UtteranceReader(Frames(), load, seed=0), workers=3)
+            rows = UtteranceRows(utterances, UtteranceReader(Frames(), load, seed=0))
+            loader = BatchLoader(sampler, rows, workers=3)
             try:
                 for number, batch in enumerate(loader.iterate(0, 100_000)):
                     if number == 3:
@@ -395,3 +403,55 @@ def test_ctrl_c_in_a_real_process_ends_it_at_once(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
     assert time.monotonic() - began < 3.0
     assert answer == "threads 1\n"
+
+
+def test_a_window_is_its_utterances_end_to_end() -> None:
+    """Each is augmented as it is alone; features and labels are those of the whole."""
+    seen: list[tuple[list[int], list[tuple[float, float]], float]] = []
+
+    def label(item: Sequence[int], spans: Sequence[tuple[float, float]], generator: np.random.Generator) -> list[int]:
+        seen.append((list(item), list(spans), generator.random()))
+        return [LABELS[place][0] for place in item]
+
+    louder = Augmentation(waveform=lambda x, g: x * np.float32(1 + g.random()), features=lambda x, g: x + g.random())
+    reader = UtteranceReader(Frames(), Store(), seed=3, augmentation=louder)
+    rows = WindowRows(UTTERANCES, reader, label, sample_rate_hz=RATE)
+    assert (rows.utterances, rows.dimensions, rows.hop_s) == (41, 2, 0.01)
+    row = rows.row([4, 0, 7], 2, lambda: None)
+    assert row.id == "u4 + u0 + u7"
+    assert row.duration_s == pytest.approx(sum(UTTERANCES[i].duration_s for i in (4, 0, 7)))
+    assert row.labels == [1, 1, 1]
+    parts = [Store()(UTTERANCES[i]) for i in (4, 0, 7)]
+    gains = [1 + keyed_generator(3, 2, f"u{i}").random() for i in (4, 0, 7)]
+    joined = np.concatenate([part * np.float32(gain) for part, gain in zip(parts, gains, strict=True)])
+    ends = np.cumsum([len(part) for part in parts]) / RATE
+    assert seen[0][:2] == ([4, 0, 7], list(zip([0.0, *ends[:-1]], ends.tolist(), strict=True)))
+    window = keyed_generator(3, 2, "window", "u4", "u0", "u7")
+    np.testing.assert_array_equal(row.features, Frames()(joined) + window.random())
+    assert seen[0][2] == window.random()  # after what the features took
+
+
+def test_windows_through_the_loader_are_the_same_with_threads() -> None:
+    sizes = Sizes(
+        durations_s=np.array([u.duration_s for u in UTTERANCES]), tokens=np.ones(41, np.int64), kinds=[0] * 41
+    )
+    sampler = PackedSampler(sizes, window_s=1.0, longest_tokens=9, batch_size=2, seed=5)
+    reader = UtteranceReader(Frames(), Store(), seed=3, augmentation=AUGMENTATION)
+    rows = WindowRows(UTTERANCES, reader, lambda item, _spans, _generator: list(item), sample_rate_hz=RATE)
+    steps = 2 * sampler.steps_per_epoch
+    inline = list(BatchLoader(sampler, rows, workers=0).iterate(0, steps))
+    for expected, batch in zip(inline, BatchLoader(sampler, rows, workers=3).iterate(0, steps), strict=True):
+        assert same(expected, batch)
+    ids = [name for batch in inline[: sampler.steps_per_epoch] for row in batch.ids for name in row.split(" + ")]
+    assert sorted(ids) == sorted(u.id for u in UTTERANCES)
+
+
+def test_a_broken_utterance_of_a_window_is_named() -> None:
+    def load(utterance: Utterance) -> Waveform:
+        if utterance.id == "u7":
+            raise OSError("gone")
+        return Store()(utterance)
+
+    rows = WindowRows(UTTERANCES, UtteranceReader(Frames(), load, seed=3), lambda *_: [1], sample_rate_hz=RATE)
+    with pytest.raises(UtteranceFailed, match=r"Utterance u7 \(/a/7.wav\) could not be loaded: OSError: gone"):
+        rows.row([4, 7, 0], 0, lambda: None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harken.core import InputError, parse_settings
-from harken.data.sampler import BucketPlan, BucketSampler, _permute, _sort, plan_buckets
+from harken.data.sampler import BucketPlan, BucketSampler, _sort, permute, plan_buckets
 
 DURATIONS = st.lists(st.floats(0.05, 30.0), min_size=1, max_size=120)
 
@@ -84,7 +84,7 @@ def test_order_is_the_same_on_every_machine_and_version() -> None:
     durations = np.arange(1, 61) / 10
     sampler = BucketSampler(durations, BucketPlan(edges_s=(3.0, 6.0), batch_sizes=(7, 5)), seed=42)
     assert sampler.batch(2, 3).tolist() == [48, 40, 46, 54, 45]
-    assert _permute(np.arange(5), 100_000, 7).tolist() == [50026, 68414, 98939, 52639, 45272]
+    assert permute(np.arange(5), 100_000, 7).tolist() == [50026, 68414, 98939, 52639, 45272]
 
 
 def test_two_devices_with_half_the_batch_see_the_batches_of_one() -> None:
@@ -251,22 +251,22 @@ def test_updates_share_out_the_steps_of_an_epoch_evenly() -> None:
 
 def test_short_permutations_are_all_equally_likely() -> None:
     draws, count = 12_000, 4
-    seen = Counter(tuple(_permute(np.arange(count), count, key * 0x9E3779B97F4A7C15 % 2**64)) for key in range(draws))
+    seen = Counter(tuple(permute(np.arange(count), count, key * 0x9E3779B97F4A7C15 % 2**64)) for key in range(draws))
     assert len(seen) == math.factorial(count)
     assert stats.chisquare(list(seen.values())).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 2047, 2048, 2049, 4097, 10_000])
 def test_permutations_are_permutations_and_random_access(count: int) -> None:
-    whole = _permute(np.arange(count), count, 99)
+    whole = permute(np.arange(count), count, 99)
     assert sorted(whole.tolist()) == list(range(count))
     some = np.array([count - 1, 0, count // 2])
-    assert _permute(some, count, 99).tolist() == whole[some].tolist()
+    assert permute(some, count, 99).tolist() == whole[some].tolist()
 
 
 def test_long_permutations_pass_for_random() -> None:
     count, cells, keys = 5000, 20, 60
-    images = np.stack([_permute(np.arange(count), count, 1000 + key) for key in range(keys)])
+    images = np.stack([permute(np.arange(count), count, 1000 + key) for key in range(keys)])
     # Where positions go: a table of source cell by target cell, which has (cells - 1)² degrees of freedom.
     table, _, _ = np.histogram2d(np.tile(np.arange(count), keys), images.ravel(), bins=cells)
     expected = count * keys / cells**2

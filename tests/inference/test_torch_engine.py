@@ -83,7 +83,7 @@ def test_no_audio_at_all_gives_no_transcripts(recognizer: TorchRecognizer) -> No
 def test_audio_longer_than_taken_is_refused_with_both_numbers(model_folder: Path, tmp_path: Path) -> None:
     engine = load_engine(model_folder, config=TorchEngineConfig(device="cpu", longest_s=2.0))
     assert engine.transcribe(np.zeros(32_000, dtype=np.float32)).duration_s == 2.0
-    with pytest.raises(InputError, match=r"3 s is longer than the 2 s .* raise longest_s"):
+    with pytest.raises(InputError, match=r"3.0 s is longer than the 2 s .* raise longest_s"):
         engine.transcribe(np.zeros(48_000, dtype=np.float32))
     path = tmp_path / "long.wav"
     soundfile.write(path, np.zeros(48_000), 16_000)

@@ -15,6 +15,9 @@ from harken.core import RunFailed
 from harken.data.batch import Batch
 from harken.data.sampler import BucketSampler, plan_buckets
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
+from harken.text.tokenize import WordTokenizer
+from harken.text.vocabulary import BLANK
+from harken.training.objective import CtcObjective
 from harken.training.precision import Precision
 from harken.training.update import BucketBatch, Updater
 
@@ -80,12 +83,14 @@ def make_updater(kind: type[Updater], events: list[dict[str, Any]], **options: A
     def on_event(name: str, **fields: Any) -> None:
         events.append({"event": name, **fields})
 
+    precision = Precision(name="fp32", device=torch.device("cpu"))
     return kind(
         model=model,
+        objective=CtcObjective(model=model, tokenizer=WordTokenizer([BLANK, *"abcd"]), precision=precision),
         # Not Adam: its first steps follow the sign of a gradient however small, so rounding alone would tell two runs
         # apart after a hundred updates, whether or not anything ran out of memory.
         optimizer=torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9),
-        precision=Precision(name="fp32", device=torch.device("cpu")),
+        precision=precision,
         seed=1,
         on_event=on_event,
         **options,

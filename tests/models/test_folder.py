@@ -128,6 +128,8 @@ def test_harken_json(folder: Path) -> None:
         "sample_rate_hz": 16_000,
         "metrics": METRICS,
         "provenance": {"run": "digits-1", "data": {"train": "ab12"}},
+        "adapters": [],
+        "active_adapters": [],
         "format": 1,
         "weights_sha256": sha256_file(folder / "model.safetensors"),
     }

@@ -13,47 +13,34 @@ from torch.nn import functional
 from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import InputError, dump_settings, parse_settings
 from harken.models.family import Seq2SeqModel
-from harken.models.whisper import FAMILY, WhisperSeq2Seq, WhisperSettings, load_whisper
+from harken.models.whisper import FAMILY, WhisperSeq2Seq, WhisperSettings, load_whisper, read_features
+from harken.testing.random_models import BYTE_UNITS, random_whisper, whisper_tokens
 from harken.text.closed import CharTokenizer
 from harken.text.vocabulary import BLANK
 from harken.text.whisper_tokenizer import WhisperTokenizer
 
 transformers = pytest.importorskip("transformers")
 
-BYTES = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
-SPECIALS = [
-    "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|uz|>", "<|translate|>", "<|transcribe|>",
-    "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>",
-]  # fmt: skip
-ADDED = {unit: len(BYTES) + place for place, unit in enumerate(SPECIALS)}
+BYTES = list(BYTE_UNITS)
+ADDED = whisper_tokens(["en", "uz"])
 END, START = ADDED["<|endoftext|>"], ADDED["<|startoftranscript|>"]
 FRAMES = 100  # a window of one second
 TINY = {
-    "vocab_size": len(BYTES) + len(SPECIALS), "num_mel_bins": 80, "d_model": 32,
+    "vocab_size": len(BYTES) + len(ADDED), "num_mel_bins": 80, "d_model": 32,
     "encoder_layers": 2, "decoder_layers": 2,
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
     "max_source_positions": FRAMES // 2, "max_target_positions": 24, "pad_token_id": END, "bos_token_id": END,
     "eos_token_id": END, "decoder_start_token_id": START, "dropout": 0.0, "init_std": 0.2,
 }  # fmt: skip
 GENERATION = {
-    "decoder_start_token_id": START, "eos_token_id": END, "pad_token_id": END, "bos_token_id": END,
-    "is_multilingual": True, "lang_to_id": {"<|en|>": ADDED["<|en|>"], "<|uz|>": ADDED["<|uz|>"]},
-    "task_to_id": {"transcribe": ADDED["<|transcribe|>"], "translate": ADDED["<|translate|>"]},
-    "no_timestamps_token_id": ADDED["<|notimestamps|>"], "suppress_tokens": [1, 2, 7, ADDED["<|startofprev|>"]],
+    "suppress_tokens": [1, 2, 7, ADDED["<|startofprev|>"]],
     "begin_suppress_tokens": [220, END],
-}  # fmt: skip
+}
 
 
 def make_folder(folder: Path, **changes: Any) -> Any:
     """A random pretrained folder as transformers writes it, and its model."""
-    torch.manual_seed(0)
-    network = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**{**TINY, **changes})).eval()
-    network.generation_config = transformers.GenerationConfig(**GENERATION)
-    network.save_pretrained(folder)
-    (folder / "vocab.json").write_text(json.dumps({unit: id_ for id_, unit in enumerate(BYTES)}), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "added_tokens.json").write_text(json.dumps(ADDED))
-    return network
+    return random_whisper(folder, languages=["en", "uz"], generation=GENERATION, **{**TINY, **changes})
 
 
 def load(folder: Path, **options: Any) -> tuple[WhisperSeq2Seq, WhisperTokenizer]:
@@ -65,6 +52,12 @@ def load(folder: Path, **options: Any) -> tuple[WhisperSeq2Seq, WhisperTokenizer
 
 def sounds(batch: int, mels: int = 80) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, FRAMES, mels, generator=torch.Generator().manual_seed(1)), torch.full((batch,), FRAMES)
+
+
+def generate(model: WhisperSeq2Seq, features: Tensor, *, prompt: list[int], max_tokens: int) -> list[list[int]]:
+    with torch.no_grad():
+        encoded = model.encode(features)
+    return model.generate(encoded, prompts=[prompt] * len(features), max_tokens=[max_tokens] * len(features))
 
 
 @pytest.mark.parametrize("mels", [80, 128])
@@ -117,9 +110,9 @@ def test_no_score_depends_on_later_tokens_or_on_other_utterances(tmp_path: Path)
 def test_greedy_decoding_is_that_of_transformers(tmp_path: Path, language: str) -> None:
     network = make_folder(tmp_path)
     model, tokenizer = load(tmp_path)
-    features, frames = sounds(4)
+    features, _frames = sounds(4)
     prompt = tokenizer.prompt(language=language)
-    mine = model.generate(features, frames, prompt=prompt, max_tokens=12)
+    mine = generate(model, features, prompt=prompt, max_tokens=12)
     theirs = network.generate(
         features.transpose(1, 2), language=language, task="transcribe", return_timestamps=False, max_new_tokens=12
     )
@@ -137,7 +130,7 @@ def slow_greedy(model: WhisperSeq2Seq, features: Tensor, prompt: list[int], max_
     for step in range(max_tokens):
         with torch.no_grad():
             scores = model(features, torch.tensor([FRAMES]), torch.tensor([ids]))[0, -1]
-        scores[GENERATION["suppress_tokens"] + (GENERATION["begin_suppress_tokens"] if step == 0 else [])] = -torch.inf  # type: ignore[operator]
+        scores[GENERATION["suppress_tokens"] + (GENERATION["begin_suppress_tokens"] if step == 0 else [])] = -torch.inf
         best = int(scores.argmax())
         if best == END:
             break
@@ -148,22 +141,20 @@ def slow_greedy(model: WhisperSeq2Seq, features: Tensor, prompt: list[int], max_
 def test_decoding_stops_at_the_end_token_and_at_the_last_position(tmp_path: Path) -> None:
     make_folder(tmp_path)
     model, tokenizer = load(tmp_path)
-    features, frames = sounds(2)
+    features, _frames = sounds(2)
     prompt = tokenizer.prompt(language="en")
-    rows = model.generate(features, frames, prompt=prompt, max_tokens=1000)
+    rows = generate(model, features, prompt=prompt, max_tokens=1000)
     assert all(len(row) <= 24 - len(prompt) for row in rows)
-    assert model.generate(features, frames, prompt=prompt, max_tokens=0) == [[], []]
+    assert generate(model, features, prompt=prompt, max_tokens=0) == [[], []]
     for row in rows:
         assert END not in row
     # An end token that always wins from the second step on.
     model._suppressed = [id_ for id_ in range(TINY["vocab_size"]) if id_ not in (5, END)]  # type: ignore[call-overload]
     with torch.no_grad():
         model.model.decoder.embed_tokens.weight[5] = model.model.decoder.embed_tokens.weight[END] * 0.5
-    assert all(
-        len(row) >= 1 and set(row) <= {5} for row in model.generate(features, frames, prompt=prompt, max_tokens=9)
-    )
-    with pytest.raises(InputError, match="prompt has 25 tokens; the model reads 1 to 24"):
-        model.generate(features, frames, prompt=[START] * 25, max_tokens=1)
+    assert all(len(row) >= 1 and set(row) <= {5} for row in generate(model, features, prompt=prompt, max_tokens=9))
+    with pytest.raises(InputError, match=r"prompts have \[25\] tokens; the model reads 1 to 24"):
+        generate(model, features, prompt=[START] * 25, max_tokens=1)
 
 
 def test_a_saved_folder_loads_with_transformers(tmp_path: Path) -> None:
@@ -223,10 +214,42 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         load_whisper(tmp_path)
 
 
-def test_features_are_padded_to_the_window_of_openai() -> None:
-    config = {"model_type": "whisper", **TINY, "max_source_positions": 1500, "num_mel_bins": 128}
-    from harken.models.whisper import features_of
+def test_rows_of_a_batch_have_prompts_and_lengths_of_their_own(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    model, tokenizer = load(tmp_path)
+    features, _ = sounds(4)
+    prompts = [tokenizer.prompt(language=language) for language in ("en", "uz", "en", "uz")]
+    limits = [0, 3, 12, 7]
+    with torch.no_grad():
+        rows = model.generate(model.encode(features), prompts=prompts, max_tokens=limits)
+    alone = [generate(model, features[i : i + 1], prompt=prompts[i], max_tokens=limits[i])[0] for i in range(4)]
+    assert rows == alone
+    assert rows[0] == []
+    assert 0 < len(rows[1]) <= 3
+    with pytest.raises(InputError, match=r"prompts have \[4, 5\] tokens"):
+        model.generate(model.encode(features[:2]), prompts=[prompts[0], [*prompts[1], 3]], max_tokens=[1, 1])
 
-    model = FAMILY.build(WhisperSettings(config=config), 128, TINY["vocab_size"])  # type: ignore[arg-type]
-    assert features_of(model) == FeatureConfig(kind="whisper", dimensions=128, pad_to_s=30.0)  # type: ignore[arg-type]
-    assert model.window_frames == 3000
+
+def test_scores_of_wanted_places_alone_and_the_likeliest_of_a_few(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    model, _ = load(tmp_path)
+    features, frames = sounds(3)
+    tokens = torch.randint(0, 200, (3, 7), generator=torch.Generator().manual_seed(2))
+    wanted = torch.tensor([[1, 1, 1, 0, 0, 0, 0], [1] * 7, [0, 0, 0, 0, 0, 0, 1]], dtype=torch.bool)
+    with torch.no_grad():
+        every = model(features, frames, tokens)
+        torch.testing.assert_close(model(features, frames, tokens, wanted), every[wanted], atol=1e-5, rtol=1e-5)
+        first = model(features, frames, torch.full((3, 1), START))[:, 0]
+        choices = [ADDED["<|uz|>"], ADDED["<|en|>"], 7]
+        expected = [choices[int(place)] for place in first[:, choices].argmax(-1)]
+        assert model.choose(model.encode(features), prompt=[START], choices=choices) == expected
+
+
+@pytest.mark.parametrize(("mels", "positions", "window_s"), [(128, 1500, 30.0), (80, 150, 3.0)])
+def test_features_are_padded_to_the_window(tmp_path: Path, mels: int, positions: int, window_s: float) -> None:
+    config = {"model_type": "whisper", **TINY, "max_source_positions": positions, "num_mel_bins": mels}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert read_features(tmp_path) == FeatureConfig(kind="whisper", dimensions=mels, pad_to_s=window_s)
+    model = FAMILY.build(WhisperSettings(config=config), mels, TINY["vocab_size"])  # type: ignore[arg-type]
+    assert model.window_frames == 2 * positions  # type: ignore[union-attr]
+    assert read_features(tmp_path, {"max_source_positions": 100}).pad_to_s == 2.0

@@ -60,6 +60,16 @@ def test_golden_ids(tokenizer: WhisperTokenizer) -> None:
     ]  # fmt: skip
 
 
+def test_texts_that_follow_one_another(tokenizer: WhisperTokenizer) -> None:
+    the, space, h, a = (VOCABULARY[unit] for unit in ("Ġthe", "Ġ", "h", "a"))
+    assert tokenizer.encode_all(["the", "ha", "the"]) == [the, space, h, a, the]
+    assert tokenizer.encode_all(["", "ha ", " ha"]) == [h, a, space, h, a]  # no space in front of the first
+    assert tokenizer.decode(tokenizer.encode_all(["ha the", "the й"])) == "ha the the й"
+    assert tokenizer.decode(tokenizer.encode_all(["的", "的"])) == "的的"
+    with pytest.raises(InputError, match=r"holds '<.endoftext.>'"):
+        tokenizer.encode_all(["ha", "<|endoftext|>"])
+
+
 def test_round_trip_and_words(tokenizer: WhisperTokenizer) -> None:
     for text in ["the cat", "o'zbek тили", "हिन्दी में", "的語言", "", "a.b, c!"]:
         ids = tokenizer.encode(text)

@@ -12,9 +12,10 @@ from torch import nn
 from harken.core import InputError, RunFailed
 from harken.training.checkpoint import CheckpointStore
 from harken.training.interrupt import StopFlag
-from harken.training.loop import Cadence, Interrupted, Span, Trainer
+from harken.training.loop import Cadence, Interrupted, Span, TrainingLoop
 from harken.training.memory import MemoryWatch
 from harken.training.optimization import Schedule
+from harken.training.precision import Precision
 from harken.training.progress import SilentView
 from harken.training.recipe import ScheduleConfig, TrainingConfig
 from harken.training.update import BucketBatch, Updater, UpdateResult
@@ -33,6 +34,8 @@ class ScriptedUpdater(Updater):
         self.bad = bad
         self.after = after
         self.limits = {}
+        self.average = None
+        self.precision = Precision(name="fp32", device=torch.device("cpu"))
         self.rates: list[float] = []
 
     @property
@@ -85,7 +88,7 @@ class Scene:
         self.asked: list[tuple[int, int]] = []
         self.updater = updater or ScriptedUpdater()
         self.store = CheckpointStore(folder, keep=config.keep_checkpoints)
-        self.trainer = Trainer(
+        self.trainer = TrainingLoop(
             updater=self.updater,
             schedule=Schedule(ScheduleConfig(warmup_updates=0), peak=1.0, updates=12),
             cadence=Cadence.of(config, spans or [span(updates=config.updates, per_epoch=4)]),

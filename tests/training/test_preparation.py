@@ -14,6 +14,7 @@ from harken.data.manifest import read_manifest, write_manifest
 from harken.text.tokenize import WordTokenizer
 from harken.text.vocabulary import BLANK
 from harken.training.assembly import Assembler
+from harken.training.labels import CtcLabeller
 from harken.training.preparation import (
     Rejection,
     check_audio,
@@ -66,6 +67,12 @@ def test_text_and_length_are_checked_from_the_manifest(write: Callable[..., str]
         ("short", "shorter than min_duration_s"),
         ("long", "longer than max_duration_s"),
     ]
+    kept, rejected = read_subset(path, samples=None, config=config(), seed=1, window_s=30.0)
+    assert [u.id for u in kept] == ["good", "at-least"]
+    assert [(r.id, r.detail) for r in rejected if r.reason == "longer than the model's window"] == [
+        ("at-most", "60.00 s > 30 s")
+    ]
+    _, rejected = read_subset(path, samples=None, config=config(), seed=1)
     assert rejected[3].detail == "0.100 s < 0.1 s"
     assert rejected[4].detail == "60.1 s > 60.0 s"
     assert count_reasons(rejected) == {
@@ -137,9 +144,8 @@ def encode(utterances: list[Utterance], *, training: bool, frames: int = 3) -> A
     return encode_subset(
         utterances,
         [Rejection(id="before", reason="empty text")],
-        tokenizer=WordTokenizer([BLANK, "ah", "bo"]),
+        labeller=CtcLabeller(WordTokenizer([BLANK, "ah", "bo"]), lambda u: frames),
         normalizer="basic",
-        fewest_frames=lambda u: frames,
         training=training,
     )
 

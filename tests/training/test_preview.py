@@ -34,7 +34,7 @@ def test_what_is_shown_is_what_training_takes(staged: Recipe, tmp_path: Path) ->
     for example in examples:
         if example.stage != "original":
             stage = data.stages[["clean", "noisy"].index(example.stage)]
-            seen = stage.loader.reader.features(by_id[example.utterance], 0)
+            seen = stage.loader.rows.reader.features(by_id[example.utterance], 0)
             assert np.array_equal(example.features, seen)
 
 

@@ -133,7 +133,7 @@ def test_every_problem_is_named_at_once(save: Save) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a\n", "holds list, not a mapping"), ("name: [\n", "not valid YAML"), ("", "not a mapping")],
+    [("- a\n", "holds list, not a mapping"), ("name: [\n", "not valid YAML"), ("", "is empty. Write")],
 )
 def test_files_that_are_no_recipe(save: Save, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -16,7 +16,7 @@ from harken.data.manifest import read_manifest
 from harken.models.folder import load_model
 from harken.tracking.lock import RunBusyError
 from harken.tracking.run import RunFolder, read_events, read_metrics, read_record
-from harken.training.assembly import augmentations_of
+from harken.training.augmenting import augmentations_of
 from harken.training.loop import Interrupted
 from harken.training.progress import SilentView, Standing
 from harken.training.recipe import Recipe

@@ -91,13 +91,13 @@ def test_batches_from_any_update_on_are_those_of_the_whole(staged: MakeRecipe) -
 def test_a_stage_is_augmented_as_it_says(staged: MakeRecipe, tiny_recipe: MakeRecipe) -> None:
     data = assembled(staged())
     clean = next(iter(batches_of(data.stages, 0, 1)))[0].batch
-    plain = data.stages[0].loader.reader
+    plain = data.stages[0].loader.rows.reader
     (utterance,) = [u for u in data.train.utterances if u.id == clean.ids[0]]
     features = plain.extractor(plain.waveform(utterance))
     assert np.array_equal(clean.features_BFM[0, : clean.frames_B[0]], features)  # augment: false
-    noisy = data.stages[1].loader.reader
+    noisy = data.stages[1].loader.rows.reader
     assert not np.allclose(noisy.features(utterance, 0), features)  # noise, without the recipe's masks
-    masked = data.stages[2].loader.reader.features(utterance, 0)
+    masked = data.stages[2].loader.rows.reader.features(utterance, 0)
     assert masked.shape == features.shape
     assert not np.array_equal(masked, features)  # the recipe's own
 

@@ -12,6 +12,10 @@ from harken.core import RunFailed
 from harken.data.batch import Batch, collate
 from harken.models.family import CtcModel
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
+from harken.text.tokenize import WordTokenizer
+from harken.text.vocabulary import BLANK
+from harken.training.ema import WeightAverage, averages_of
+from harken.training.objective import CtcObjective
 from harken.training.optimization import build_optimizer
 from harken.training.precision import Precision
 from harken.training.recipe import OptimizerConfig
@@ -51,8 +55,10 @@ def make_batch(frames: list[int], *, seed: int = 0) -> Batch:
 
 def make_updater(model: CtcModel, **options: Any) -> tuple[Updater, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
+    tokenizer = WordTokenizer([BLANK, *"abcd"])
     updater = Updater(
         model=model,
+        objective=CtcObjective(model=model, tokenizer=tokenizer, precision=CPU),
         optimizer=build_optimizer(model, OptimizerConfig(learning_rate=1e-2)),
         precision=CPU,
         seed=1,
@@ -298,3 +304,19 @@ def test_loss_scaling_is_lowered_after_a_loss_that_is_not_finite() -> None:
     updater.precision = Precision(name="fp16", device=torch.device("cpu"))
     assert not updater.run(0, [BucketBatch(bucket=0, batch=bad)]).applied
     assert updater.scaler.get_scale() == 512.0
+
+
+def test_the_average_takes_in_applied_updates_only() -> None:
+    model, alone = recurrent(), recurrent()
+    average = WeightAverage(model, 0.9)
+    updater, _ = make_updater(model, average=average)
+    expected = WeightAverage(alone, 0.9)
+    good, bad = make_batch([40, 24]), make_batch([40, 24])
+    bad.features_BFM[0, 0, 0] = np.nan
+    for update, batch in enumerate([good, bad, good]):
+        applied = updater.run(update, [BucketBatch(bucket=0, batch=batch)]).applied
+        alone.load_state_dict(model.state_dict())
+        if applied:
+            expected.update()
+    assert average.updates == 2
+    assert_equal(averages_of(average.state()), averages_of(expected.state()))

@@ -1,6 +1,7 @@
 """Scores of a model whose output is known."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from harken.core import Features, Utterance
 from harken.models.family import CtcModel
 from harken.text.tokenize import WordTokenizer
 from harken.text.vocabulary import BLANK
+from harken.training.objective import CtcObjective
 from harken.training.precision import Precision
 from harken.training.preparation import Subset
 from harken.training.validation import ValidationSet, grouped_by_duration, validate
@@ -33,6 +35,11 @@ class Echo(CtcModel):
         self.modes.append(self.training)
         assert not torch.is_grad_enabled()
         return features_BFM, frames_B
+
+
+def run(model: Echo, items: dict[str, Any], read: Callable[[Utterance], Features], batch_s: float = 9.0) -> Any:
+    objective = CtcObjective(model=model, tokenizer=TOKENIZER, precision=CPU)
+    return validate(model, objective, ValidationSet(subset(items), read=read, batch_s=batch_s), device=CPU.device)
 
 
 def spoken(ids: list[int]) -> Features:
@@ -73,9 +80,7 @@ def test_rates_are_pooled_and_the_loss_is_per_label(batch_s: float) -> None:
     }
     said = {"right": [1, 2], "wrong": [1], "unknown": [0, 0, 0], "extra": [1, 0, 1], "also-right": [2, 1]}
     model = Echo().train()
-    result = validate(
-        model, ValidationSet(subset(items), read=reader(said), batch_s=batch_s), tokenizer=TOKENIZER, precision=CPU
-    )
+    result = run(model, items, reader(said), batch_s)
     texts = {"right": "ah bo", "wrong": "ah", "unknown": "", "extra": "ah ah", "also-right": "bo ah"}
     assert result.hypotheses == texts
     assert result.wer == pytest.approx(3 / 7)  # one substitution, one deletion, one insertion in seven words
@@ -95,9 +100,7 @@ def test_rates_are_pooled_and_the_loss_is_per_label(batch_s: float) -> None:
 def test_without_labels_there_is_no_loss() -> None:
     items: dict[str, tuple[str, list[int] | None, float]] = {"a": ("ku", None, 1.0)}
     model = Echo().eval()
-    result = validate(
-        model, ValidationSet(subset(items), read=reader({"a": [1]}), batch_s=9), tokenizer=TOKENIZER, precision=CPU
-    )
+    result = run(model, items, reader({"a": [1]}))
     assert (result.wer, result.loss) == (1.0, None)
     assert not model.training
 
@@ -109,7 +112,7 @@ def test_the_mode_comes_back_after_an_error() -> None:
     model = Echo().train()
     items: dict[str, tuple[str, list[int] | None, float]] = {"a": ("ah", [1], 1.0)}
     with pytest.raises(OSError, match="the disk has gone"):
-        validate(model, ValidationSet(subset(items), read=broken, batch_s=9), tokenizer=TOKENIZER, precision=CPU)
+        run(model, items, broken)
     assert model.training
 
 
@@ -119,3 +122,15 @@ def test_every_utterance_comes_once_longest_first() -> None:
     assert groups == [[3], [1], [2, 5, 0], [4]]
     assert grouped_by_duration(durations_s, batch_s=0.1) == [[3], [1], [2], [5], [0], [4]]
     assert grouped_by_duration(durations_s, batch_s=1e9) == [[3, 1, 2, 5, 0, 4]]
+
+
+def test_a_window_of_one_size_costs_the_same_for_each() -> None:
+    durations_s = {"a": 1.0, "b": 2.0, "c": 29.0}
+    items: dict[str, Any] = {name: ("ah", [1], seconds) for name, seconds in durations_s.items()}
+
+    def groups(**options: float) -> list[list[int]]:
+        return ValidationSet(subset(items), read=reader({}), **options)._groups  # type: ignore[arg-type]
+
+    assert groups(batch_s=90.0) == [[2, 1, 0]]
+    assert groups(batch_s=60.0, least_s=30.0) == [[0, 1], [2]]
+    assert groups(batch_s=59.0, least_s=30.0) == [[0], [1], [2]]

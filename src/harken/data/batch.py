@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def tensors(self) -> tuple[npt.NDArray[Any], ...]:
+        """What a loss is computed from: features and their lengths, labels and theirs."""
+        return self.features_BFM, self.frames_B, self.labels_BT, self.label_lengths_B
 
 
 def collate(

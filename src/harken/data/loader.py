@@ -8,103 +8,13 @@ workers, so a run that resumes there sees what it would have seen.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from harken.core import Features, RunFailed, Utterance, Waveform, keyed_generator
 from harken.data.batch import Batch, collate
-from harken.data.cache import ArrayCache
-from harken.data.sampler import BucketSampler
-
-LoadAudio = Callable[[Utterance], Waveform]
-Labels = Sequence[Sequence[int]] | Sequence[npt.NDArray[np.integer]]
-
-
-class Extractor(Protocol):
-    """What the loader needs of `harken.audio.FeatureExtractor`."""
-
-    @property
-    def dimensions(self) -> int: ...
-
-    @property
-    def hop_s(self) -> float: ...
-
-    def __call__(self, waveform: Waveform, /) -> Features: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """What happens to an utterance on its way; None leaves a stage out. All chance comes from the generator."""
-
-    waveform: Callable[[Waveform, np.random.Generator], Waveform] | None = None
-    features: Callable[[Features, np.random.Generator], Features] | None = None
-
-
-class UtteranceFailed(RunFailed):
-    """An utterance could not be prepared in the middle of a run. The cause is chained; `utterance_id` names it."""
-
-    def __init__(self, utterance: Utterance, cause: Exception) -> None:
-        super().__init__(
-            f"Utterance {utterance.id} ({utterance.audio}) could not be loaded: {type(cause).__name__}: {cause}",
-            hint="If the file has changed since the run began, restore it; `harken data validate` lists unusable ones.",
-        )
-        self.utterance_id = utterance.id
-
-
-class UtteranceReader:
-    """Audio and features of single utterances, through the cache. Thread-safe.
-
-    The cache holds waveforms, or features as long as the waveform is never changed (`cache_features`; they take half
-    the room of float32 samples and spare the transform as well). A waveform that is in the cache already, from a check
-    before training say, makes room for its features when these are computed.
-    """
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        load_audio: LoadAudio,
-        *,
-        seed: int,
-        cache: ArrayCache | None = None,
-        augmentation: Callable[[int], Augmentation] | Augmentation | None = None,
-        cache_features: bool | None = None,
-    ) -> None:
-        """`augmentation` may be a function of the epoch, which has to be pure. `cache_features` None decides by it:
-        True when it is given outright and leaves the waveform alone, else False.
-        """
-        fixed = augmentation or Augmentation()
-        self.extractor = extractor
-        self.seed = int(seed)
-        self.cache = cache or ArrayCache(0)
-        self._load_audio = load_audio
-        self._augmentation = (lambda _: fixed) if isinstance(fixed, Augmentation) else fixed
-        keeps_waveform = isinstance(fixed, Augmentation) and fixed.waveform is None
-        self._cache_features = keeps_waveform if cache_features is None else cache_features
-
-    def waveform(self, utterance: Utterance) -> Waveform:
-        """The utterance's audio (samples,), unaugmented and read-only when it comes from the cache."""
-        return self.cache.get_or_load(_key("waveform", utterance), lambda: self._load_audio(utterance))
-
-    def features(self, utterance: Utterance, epoch: int) -> Features:
-        """The utterance's features (frames, dimensions) as `epoch` sees them."""
-        augmentation = self._augmentation(epoch)
-        generator = keyed_generator(self.seed, int(epoch), utterance.id)
-        if augmentation.waveform is not None:
-            features = self.extractor(augmentation.waveform(self.waveform(utterance), generator))
-        elif self._cache_features:
-            features = self.cache.get_or_load(_key("features", utterance), lambda: self._first_features(utterance))
-        else:
-            features = self.extractor(self.waveform(utterance))
-        return features if augmentation.features is None else augmentation.features(features, generator)
-
-    def _first_features(self, utterance: Utterance) -> Features:
-        waveform = self.cache.pop(_key("waveform", utterance))
-        return self.extractor(self._load_audio(utterance) if waveform is None else waveform)
+from harken.data.rows import Rows
+from harken.data.sampler import Sampler
 
 
 class BatchLoader:
@@ -116,35 +26,22 @@ class BatchLoader:
     `wait_s` is the time the consumer has spent waiting since the loader was made, `batches` the number it got.
     """
 
-    def __init__(
-        self,
-        utterances: Sequence[Utterance],
-        sampler: BucketSampler,
-        reader: UtteranceReader,
-        *,
-        labels: Labels | None = None,
-        workers: int = 1,
-        prefetch: int = 2,
-    ) -> None:
-        """`labels` are the ids of each utterance's text, in the order of `utterances`; None for audio without text."""
+    def __init__(self, sampler: Sampler, rows: Rows[Any], *, workers: int = 1, prefetch: int = 2) -> None:
+        """`rows` makes rows of what `sampler` gives out."""
         if workers < 0:
             raise ValueError(f"workers is {workers}; use 0 (no threads) or more")
         if prefetch < 0:
             raise ValueError(f"prefetch is {prefetch}; use 0 or more batches")
-        if len(utterances) != sampler.utterances:
+        if rows.utterances != sampler.utterances:
             raise ValueError(
-                f"{len(utterances)} utterances for a sampler of {sampler.utterances}; they must be the same"
+                f"{rows.utterances} utterances for a sampler of {sampler.utterances}; they must be the same"
             )
-        if labels is not None and len(labels) != len(utterances):
-            raise ValueError(f"{len(labels)} labels for {len(utterances)} utterances; give one for each")
         self.sampler = sampler
-        self.reader = reader
+        self.rows = rows
         self.workers = workers
         self.prefetch = prefetch
         self.wait_s = 0.0
         self.batches = 0
-        self._utterances = utterances
-        self._labels = labels
 
     def load(self, step: int) -> Batch:
         """Batch number `step`, counted from the start of training; made in the calling thread.
@@ -194,30 +91,21 @@ class BatchLoader:
 
     def _make(self, step: int, stop: threading.Event) -> Batch:
         epoch, step_of_epoch = divmod(step, self.sampler.steps_per_epoch)
-        indices = self.sampler.batch(epoch, step_of_epoch).tolist()
-        chosen = [self._utterances[index] for index in indices]
-        features: list[Features] = []
-        for utterance in chosen:
+
+        def go_on() -> None:
             if stop.is_set():
                 raise _Stopped
-            try:
-                features.append(self.reader.features(utterance, epoch))
-            except Exception as err:
-                raise UtteranceFailed(utterance, err) from err
+
+        rows = [self.rows.row(item, epoch, go_on) for item in self.sampler.items(epoch, step_of_epoch)]
         return collate(
-            [utterance.id for utterance in chosen],
-            features,
-            None if self._labels is None else [self._labels[index] for index in indices],
-            dimensions=self.reader.extractor.dimensions,
-            hop_s=self.reader.extractor.hop_s,
-            duration_s=sum(utterance.duration_s for utterance in chosen),
+            [row.id for row in rows],
+            [row.features for row in rows],
+            [row.labels for row in rows],
+            dimensions=self.rows.dimensions,
+            hop_s=self.rows.hop_s,
+            duration_s=sum(row.duration_s for row in rows),
         )
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: nobody waits for this batch any more
     """Ends a worker whose consumer has gone."""
-
-
-def _key(kind: str, utterance: Utterance) -> Hashable:
-    """Ids are unique in one manifest only, and a cache may serve several."""
-    return kind, utterance.audio, utterance.offset_s, utterance.duration_s

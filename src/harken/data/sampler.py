@@ -8,8 +8,10 @@ without writing the rest down.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +97,56 @@ class EpochOrder:
     buckets: npt.NDArray[np.int64]  # (steps,)
 
 
-class BucketSampler:
+class Sampler(ABC):
+    """Which items make up each step of each epoch, as a pure function. An epoch has the same number of steps always."""
+
+    @property
+    @abstractmethod
+    def utterances(self) -> int:
+        """Number of utterances, the length of an epoch."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int:
+        """Micro-batches in one epoch, the same number for every rank and every epoch."""
+
+    @abstractmethod
+    def items(self, epoch: int, step: int) -> Sequence[Any]:
+        """What a batch is made of, an item for each row: an utterance's index, or those of several that share a row."""
+
+    @abstractmethod
+    def bucket(self, epoch: int, step: int) -> int:
+        """Number of the group of similar size that every rank draws from at `step` of `epoch`."""
+
+    @abstractmethod
+    def padding_share(self, epoch: int = 0) -> float:
+        """Share of the seconds processed in `epoch`, all ranks together, that are padding: 0 (none) to below 1."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, object]:
+        """What the order depends on, ready for JSON: a checkpoint keeps it, and a resume compares it."""
+
+    def updates_per_epoch(self, accumulate: int) -> int:
+        """Optimiser updates in one epoch when each takes up to `accumulate` consecutive micro-batches."""
+        if accumulate < 1:
+            raise ValueError(f"accumulate is {accumulate}; use 1 or more micro-batches per update")
+        return -(-self.steps_per_epoch // accumulate)
+
+    def update_steps(self, update: int, accumulate: int) -> range:
+        """Micro-batches of an update, both counted from the start of training (`divmod` gives epoch and step).
+
+        Updates do not cross the border of an epoch; the micro-batches of an epoch are dealt out evenly, so that sizes
+        differ by at most one and no epoch ends in a very small update.
+        """
+        steps, updates = self.steps_per_epoch, self.updates_per_epoch(accumulate)
+        if update < 0:
+            raise ValueError(f"update is {update}; use 0 or more")
+        epoch, number = divmod(update, updates)
+        first = epoch * steps
+        return range(first + number * steps // updates, first + (number + 1) * steps // updates)
+
+
+class BucketSampler(Sampler):
     """Which utterances make up each step: a pure function of (seed, epoch, step, rank).
 
     In one epoch every utterance comes exactly once, on exactly one rank, and all ranks work on the same bucket at the
@@ -168,29 +219,15 @@ class BucketSampler:
         """Number of the bucket in `plan` that every rank draws from at `step` of `epoch`."""
         return self._locate(epoch, step)[0]
 
-    def updates_per_epoch(self, accumulate: int) -> int:
-        """Optimiser updates in one epoch when each takes up to `accumulate` consecutive micro-batches."""
-        if accumulate < 1:
-            raise ValueError(f"accumulate is {accumulate}; use 1 or more micro-batches per update")
-        return -(-self.steps_per_epoch // accumulate)
-
-    def update_steps(self, update: int, accumulate: int) -> range:
-        """Micro-batches of an update, both counted from the start of training (`divmod` gives epoch and step).
-
-        Updates do not cross the border of an epoch; the micro-batches of an epoch are dealt out evenly, so that sizes
-        differ by at most one and no epoch ends in a very small update.
-        """
-        steps, updates = self.steps_per_epoch, self.updates_per_epoch(accumulate)
-        if update < 0:
-            raise ValueError(f"update is {update}; use 0 or more")
-        epoch, number = divmod(update, updates)
-        first = epoch * steps
-        return range(first + number * steps // updates, first + (number + 1) * steps // updates)
+    def items(self, epoch: int, step: int) -> list[int]:
+        """`batch` as the loader takes it."""
+        indices: list[int] = self.batch(epoch, step).tolist()
+        return indices
 
     def epoch_order(self, epoch: int) -> EpochOrder:
         """The whole of `epoch` at once: what calling `global_batch` for every step would give, much faster."""
         members = [
-            self._by_length[first + _permute(np.arange(count), count, self._key(epoch, "members", bucket))]
+            self._by_length[first + permute(np.arange(count), count, self._key(epoch, "members", bucket))]
             for bucket, (first, count) in enumerate(zip(self._first.tolist(), self._members.tolist(), strict=True))
             if count
         ]
@@ -232,7 +269,7 @@ class BucketSampler:
         bucket, number = self._locate(epoch, step)
         count, batches = int(self._members[bucket]), int(self._batches[bucket])
         positions = np.arange(number * count // batches + rank, (number + 1) * count // batches, ranks)
-        members = _permute(positions, count, self._key(epoch, "members", bucket))
+        members = permute(positions, count, self._key(epoch, "members", bucket))
         indices: npt.NDArray[np.int64] = self._by_length[self._first[bucket] + members].astype(np.int64)
         return indices
 
@@ -250,7 +287,7 @@ class BucketSampler:
         """For steps of an epoch, which batch of the bucket-by-bucket list comes there."""
         if self.order == "short-first-epoch" and epoch == 0:
             return steps
-        return _permute(steps, self.steps_per_epoch, self._key(epoch, "batches", 0))
+        return permute(steps, self.steps_per_epoch, self._key(epoch, "batches", 0))
 
     def _key(self, epoch: int, purpose: str, bucket: int) -> int:
         return derive_seed("bucket-sampler", self.seed, int(epoch), purpose, bucket)
@@ -316,7 +353,7 @@ def _least_padding_edges(sorted_s: npt.NDArray[np.float64], buckets: int) -> npt
     return edges_s
 
 
-def _permute(positions: npt.NDArray[np.int64], count: int, key: int) -> npt.NDArray[np.int64]:
+def permute(positions: npt.NDArray[np.int64], count: int, key: int) -> npt.NDArray[np.int64]:
     """Images of `positions` (each below `count`) under the permutation of 0..count-1 that `key` names.
 
     Short ones come from sorting keyed random numbers, which makes every permutation equally likely. Longer ones come

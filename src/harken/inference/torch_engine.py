@@ -1,12 +1,13 @@
 """The torch engine: runs a model folder with PyTorch, on the CPU or a GPU.
 
-Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
+Shapes: B batch, F feature frames, M feature dimensions.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from harken.audio.decode import DecodeLimits, decode_audio
 from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import Features, InputError, MissingPart, Strict, Tokenizer, Transcript, Waveform
 from harken.core.units import samples_to_seconds
-from harken.inference.greedy import collapse, transcript_of
-from harken.models.family import CtcModel
+from harken.inference.decoding import CtcDecoding, Decoding, Seq2SeqDecoding
+from harken.models.family import AcousticModel, Seq2SeqModel
 from harken.models.folder import load_model
 
 
@@ -25,7 +26,9 @@ from harken.models.folder import load_model
 class TorchEngineConfig(Strict):
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     batch_s: float = 240.0  # seconds of audio, padding included, in one forward pass
-    longest_s: float = 1800.0  # seconds; a single piece of audio above this is refused
+    longest_s: float = 1800.0  # seconds; a single piece of audio above this (or above the model's window) is refused
+    language: str | None = None  # what is spoken, for encoder-decoder models; None: the model's own, or its own guess
+    task: Literal["transcribe", "translate"] = "transcribe"  # encoder-decoder models
 
     def __post_init__(self) -> None:
         if self.batch_s <= 0:
@@ -58,27 +61,28 @@ def pad_features(features: Sequence[Features], device: torch.device) -> tuple[Te
     return torch.from_numpy(padded).to(device), torch.tensor(frames, device=device)
 
 
-def decode_scores(
-    scores_BTV: Tensor, frames_B: Tensor, tokenizer: Tokenizer, *, frame_s: float, durations_s: Sequence[float]
-) -> list[Transcript]:
-    """Greedy transcripts of a batch of model outputs."""
-    best = scores_BTV.log_softmax(-1).max(-1)
-    ids_BT, probabilities_BT = best.indices.cpu().numpy(), best.values.exp().cpu().numpy()
-    return [
-        transcript_of(collapse(ids[:n], probabilities[:n]), tokenizer, frame_s=frame_s, duration_s=duration_s)
-        for ids, probabilities, n, duration_s in zip(
-            ids_BT, probabilities_BT, frames_B.tolist(), durations_s, strict=True
+def make_decoding(
+    model: AcousticModel, tokenizer: Tokenizer, *, extractor: FeatureExtractor, config: TorchEngineConfig
+) -> Decoding:
+    """Greedy decoding of this kind of model. Raises InputError for settings that would do nothing with it."""
+    if isinstance(model, Seq2SeqModel):
+        return Seq2SeqDecoding(model, tokenizer, language=config.language or model.language, task=config.task)
+    if config.task != "transcribe" or config.language is not None:
+        setting = "task" if config.task != "transcribe" else "language"
+        raise InputError(
+            f"{setting} is {getattr(config, setting)!r}, which this model cannot be told: it has a CTC output.",
+            hint="Leave it out; only encoder-decoder models such as Whisper take it.",
         )
-    ]
+    return CtcDecoding(model, tokenizer, frame_s=model.subsampling * extractor.hop_s)
 
 
 class TorchRecognizer:
-    """A CTC model with greedy decoding: answers `core.Recognizer`."""
+    """An acoustic model with greedy decoding: answers `core.Recognizer`."""
 
     def __init__(
         self,
         *,
-        model: CtcModel,
+        model: AcousticModel,
         features: FeatureConfig,
         tokenizer: Tokenizer,
         config: TorchEngineConfig | None = None,
@@ -88,7 +92,10 @@ class TorchRecognizer:
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer
         self.extractor = FeatureExtractor(features)
-        self._frame_s = model.subsampling * self.extractor.hop_s
+        self._decode = make_decoding(self.model, tokenizer, extractor=self.extractor, config=self.config)
+        # What one pass reads at least, however short the audio is, and in a window of one size at most.
+        self._window_s = features.pad_to_s or 0.0
+        self._longest_s = min(self.config.longest_s, self._window_s or self.config.longest_s)
 
     @property
     def sample_rate_hz(self) -> int:
@@ -100,7 +107,7 @@ class TorchRecognizer:
         Raises AudioDecodeError for a file that cannot be decoded, InputError for audio longer than the engine takes.
         """
         if isinstance(audio, str | Path):
-            limits = DecodeLimits(max_duration_s=self.config.longest_s)
+            limits = DecodeLimits(max_duration_s=self._longest_s)
             audio = decode_audio(audio, sample_rate_hz=self.sample_rate_hz, limits=limits)
         return self.transcribe_batch([audio])[0]
 
@@ -112,10 +119,10 @@ class TorchRecognizer:
         return [transcripts[i] for i in range(len(waveforms))]
 
     def _batches(self, samples: Sequence[int]) -> Iterator[list[int]]:
-        limit = self.config.batch_s * self.sample_rate_hz
+        limit, window = self.config.batch_s * self.sample_rate_hz, self._window_s * self.sample_rate_hz
         batch: list[int] = []
         for index in sorted(range(len(samples)), key=lambda i: -samples[i]):  # longest first: it sets the padding
-            if batch and samples[batch[0]] * (len(batch) + 1) > limit:
+            if batch and max(samples[batch[0]], window) * (len(batch) + 1) > limit:
                 yield batch
                 batch = []
             batch.append(index)
@@ -124,10 +131,12 @@ class TorchRecognizer:
 
     def _transcribe_together(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
         durations_s = [samples_to_seconds(len(waveform), sample_rate_hz=self.sample_rate_hz) for waveform in waveforms]
-        if max(durations_s) > self.config.longest_s:
+        if max(durations_s) > self._longest_s:
             raise InputError(
-                f"Audio of {max(durations_s):.0f} s is longer than the {self.config.longest_s:.0f} s taken at once.",
-                hint="Cut it into pieces, or raise longest_s.",
+                f"Audio of {max(durations_s):.1f} s is longer than the {self._longest_s:g} s taken at once.",
+                hint="Cut it into pieces."
+                if self._longest_s < self.config.longest_s
+                else "Cut it into pieces, or raise longest_s.",
             )
         features = [self.extractor(waveform) for waveform in waveforms]
         # Digital silence says nothing; normalised features of it would be an input no model was trained on.
@@ -136,14 +145,7 @@ class TorchRecognizer:
         if spoken:
             features_BFM, frames_B = pad_features([features[i] for i in spoken], self.device)
             with torch.inference_mode():
-                scores_BTV, lengths_B = self.model(features_BFM, frames_B)
-            decoded = decode_scores(
-                scores_BTV,
-                lengths_B,
-                self.tokenizer,
-                frame_s=self._frame_s,
-                durations_s=[durations_s[i] for i in spoken],
-            )
+                decoded = self._decode(features_BFM, frames_B, durations_s=[durations_s[i] for i in spoken])
             for i, transcript in zip(spoken, decoded, strict=True):
                 transcripts[i] = transcript
         return transcripts

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+MIXED = "mixed"  # of several languages in one utterance, which hubs have no tag for
+
 
 def model_card(name: str, description: dict[str, Any]) -> str:
     """Markdown with front matter as model hubs read it, from the fields of a ModelDescription."""
-    languages = description["languages"]
+    languages = [language for language in description["languages"] if language != MIXED]
     lines = [
         "---",
         "library_name: harken",
@@ -21,6 +23,7 @@ def model_card(name: str, description: dict[str, Any]) -> str:
         "",
         *_evaluation(description["metrics"]),
         "",
+        *_adapters(description),
         "## Use",
         "",
         "```bash",
@@ -33,12 +36,33 @@ def model_card(name: str, description: dict[str, Any]) -> str:
         "|---|---|",
         f"| sample rate | {description['sample_rate_hz']} Hz |",
         f"| features | {description['features'].get('kind')}, {description['features'].get('dimensions')} dimensions |",
-        f"| output units | {description['vocab_size'] - 1} ({description['tokenizer']}) and the CTC blank |",
+        f"| output units | {_units(description)} |",
         f"| text normalisation of the labels | {description['normalizer']} |",
         *(f"| {key} | {value} |" for key, value in description["provenance"].items() if isinstance(value, str | int)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _units(description: dict[str, Any]) -> str:
+    size, tokenizer = description["vocab_size"], description["tokenizer"]
+    if tokenizer == "WhisperTokenizer":
+        return f"{size} ({tokenizer})"
+    return f"{size - 1} ({tokenizer}) and the CTC blank"
+
+
+def _adapters(description: dict[str, Any]) -> list[str]:
+    """A section on adapters that are no part of the weights, which other tools would leave out without a word."""
+    names, active = description["adapters"], description["active_adapters"]
+    if not names:
+        return []
+    used = f"The figures above are with {', '.join(active)}." if active else "The figures above are without them."
+    return [
+        "## Adapters",
+        "",
+        f"`model.safetensors` is the base; its adapters lie beside it in `adapters/`: {', '.join(names)}. {used}",
+        "",
+    ]
 
 
 def _evaluation(metrics: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from harken.core import InputError, load_plugin, parse_settings, plugin_names
@@ -20,6 +21,8 @@ class CtcModel(nn.Module):
 
     subsampling: int
     """Feature frames for each output frame."""
+    head: str = "output"
+    """Name of the output layer, the only module whose shape the vocabulary decides."""
 
     def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
@@ -32,18 +35,65 @@ class CtcModel(nn.Module):
 class Seq2SeqModel(nn.Module):
     """Base of encoder-decoder models that predict one token after the other (Sutskever et al. 2014).
 
-    `forward(features_BFM, frames_B, tokens_BT)` gives unnormalised scores (batch, tokens, vocab) float32 under teacher
-    forcing: `scores[:, t]` are those of the token after `tokens[:, t]`.
+    The encoder reads a window of sound once; what it gives, `encoded_BPD` (batch, positions, width), is what all else
+    here works on.
     """
 
-    def forward(self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+    language: str | None = None
+    """What all the model was trained on is spoken in; None where it tells languages apart itself."""
+
+    def tell_language(self, language: str | None) -> Any:
+        """Set `language`; returns the model's settings with it."""
+        raise NotImplementedError(f"{type(self).__name__} has no tell_language()")
+
+    @property
+    def window_frames(self) -> int:
+        """Feature frames the encoder reads, no more and no fewer."""
+        raise NotImplementedError(f"{type(self).__name__} has no window_frames")
+
+    @property
+    def longest_tokens(self) -> int:
+        """Tokens of a sequence, the prompt and the end included."""
+        raise NotImplementedError(f"{type(self).__name__} has no longest_tokens")
+
+    def encode(self, features_BFM: Tensor) -> Tensor:
+        """`encoded_BPD` of features (batch, window_frames, dimensions)."""
+        raise NotImplementedError(f"{type(self).__name__} has no encode()")
+
+    def score_tokens(self, encoded_BPD: Tensor, tokens_BT: Tensor, wanted_BT: Tensor | None = None) -> Tensor:
+        """Unnormalised scores (batch, tokens, vocab) float32 under teacher forcing.
+
+        `scores[:, t]` are those of the token after `tokens[:, t]`. With `wanted_BT` only the scores of those places, in
+        row-major order: (wanted, vocab).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no score_tokens()")
 
     def generate(
-        self, features_BFM: Tensor, frames_B: Tensor, *, prompt: Sequence[int], max_tokens: int
+        self, encoded_BPD: Tensor, *, prompts: Sequence[Sequence[int]], max_tokens: Sequence[int]
     ) -> list[list[int]]:
-        """Greedy continuations of `prompt`, without it and without the token that ends them."""
+        """Greedy continuations of each row's prompt (all of one length), at most that many tokens of each row.
+
+        Neither the prompt nor the token that ends a continuation is part of it.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no generate()")
+
+    def choose(self, encoded_BPD: Tensor, *, prompt: Sequence[int], choices: Sequence[int]) -> list[int]:
+        """For each row the most likely of `choices` as the token after `prompt`."""
+        last_BV = self.score_tokens(
+            encoded_BPD, torch.tensor([list(prompt)] * len(encoded_BPD), device=encoded_BPD.device)
+        )[:, -1]
+        best_B = last_BV[:, list(choices)].argmax(-1).tolist()
+        return [choices[place] for place in best_B]
+
+    def forward(
+        self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor, wanted_BT: Tensor | None = None
+    ) -> Tensor:
+        """`score_tokens` of features. `frames_B` does not count: a window is always full, with silence at its end."""
+        return self.score_tokens(self.encode(features_BFM), tokens_BT, wanted_BT)
+
+
+AcousticModel = CtcModel | Seq2SeqModel
+"""What a family builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +101,14 @@ class ModelFamily:
     """A kind of model that recipes name.
 
     `settings_type` is a Strict dataclass; `build(settings, dimensions, vocab_size)` makes a randomly initialised
-    model for features of `dimensions` and that many output ids (id 0 is the blank).
+    model for features of `dimensions` and that many output ids (id 0 is the blank of a CtcModel).
+    A `pretrained_only` family has a tokenizer of its own that comes with its weights.
     """
 
     name: str
     settings_type: type[Any]
-    build: Callable[[Any, int, int], CtcModel]
+    build: Callable[[Any, int, int], AcousticModel]
+    pretrained_only: bool = False
 
     def parse(self, settings: dict[str, Any], *, source: str) -> Any:
         """The family's settings from a mapping. Raises InputError that names the wrong field."""

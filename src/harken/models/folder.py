@@ -4,11 +4,13 @@ harken.json               family, settings, features, normaliser, languages, met
 config.json               the model's settings under the name other tools look for
 model.safetensors         weights
 preprocessor_config.json  feature settings
+adapters/<name>/          adapters that are kept apart, in peft's format where they are LoRA; the weights are the base's
 vocab.json / tokenizer.json …   written by the tokenizer
 README.md                 model card
 """
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,14 @@ from torch import nn
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Tokenizer, dump_settings, parse_settings
 from harken.core.files import sha256_file, write_json, write_text
+from harken.models.adapters import adapter_names, base_state_dict, load_adapter, save_adapter, set_adapters
 from harken.models.card import model_card
-from harken.models.family import CtcModel, count_parameters, find_family
+from harken.models.family import AcousticModel, count_parameters, find_family
+from harken.models.overview import DESCRIPTION, WEIGHTS, WEIGHTS_HASH, check_weights
 from harken.text.tokenize import load_tokenizer
 
 FORMAT = 1
-DESCRIPTION = "harken.json"
-WEIGHTS = "model.safetensors"
-WEIGHTS_HASH = "weights_sha256"
+ADAPTERS = "adapters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class ModelDescription:
     """What harken.json says: identity and settings of a model, without its weights.
 
     `normalizer` is the text profile the training labels went through; `metrics` the figures of its last evaluation;
-    `provenance` the run it came from and the hashes of what it was trained on.
+    `provenance` the run it came from and the hashes of what it was trained on. `adapters` are those kept apart from the
+    weights, `active_adapters` those of them that the metrics are about and that loading switches on.
     """
 
     family: str
@@ -47,6 +50,8 @@ class ModelDescription:
     sample_rate_hz: int = 16_000
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    adapters: list[str] = field(default_factory=list)
+    active_adapters: list[str] = field(default_factory=list)
     format: int = FORMAT
 
 
@@ -56,13 +61,23 @@ class LoadedModel:
 
     folder: Path
     description: ModelDescription
-    model: CtcModel
+    model: AcousticModel
     features: FeatureConfig
     tokenizer: Tokenizer
 
 
-def save_model(folder: Path, *, model: CtcModel, description: ModelDescription, tokenizer: Tokenizer) -> None:
-    """Write a model folder. harken.json is written last, so a folder that has one is complete."""
+def save_model(
+    folder: Path,
+    *,
+    model: AcousticModel,
+    description: ModelDescription,
+    tokenizer: Tokenizer,
+    name: str | None = None,
+) -> None:
+    """Write a model folder. harken.json is written last, so a folder that has one is complete.
+
+    `name` is the title of its card; None takes that of the folder around it, which is the run's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     tokenizer.save(folder)
@@ -73,13 +88,16 @@ def save_model(folder: Path, *, model: CtcModel, description: ModelDescription, 
         write_json(folder / "config.json", config_json(description))
         write_json(folder / "preprocessor_config.json", description.features)
     write_weights(folder / WEIGHTS, model)
-    write_text(folder / "README.md", model_card(folder.resolve().parent.name, dump_settings(description)))
+    shutil.rmtree(folder / ADAPTERS, ignore_errors=True)
+    for adapter in description.adapters:
+        save_adapter(model, adapter, folder / ADAPTERS / adapter)
+    write_text(folder / "README.md", model_card(name or folder.resolve().parent.name, dump_settings(description)))
     weights = {WEIGHTS_HASH: sha256_file(folder / WEIGHTS)}
     write_json(folder / DESCRIPTION, dump_settings(description) | weights)
 
 
 def describe(
-    model: CtcModel, *, family: str, settings: Any, features: FeatureConfig, tokenizer: Tokenizer, **more: Any
+    model: AcousticModel, *, family: str, settings: Any, features: FeatureConfig, tokenizer: Tokenizer, **more: Any
 ) -> ModelDescription:
     """The description of a model in memory; `more` are further fields of ModelDescription."""
     return ModelDescription(
@@ -90,6 +108,8 @@ def describe(
         tokenizer=type(tokenizer).__name__,
         parameters=count_parameters(model),
         sample_rate_hz=features.sample_rate_hz,
+        adapters=adapter_names(model),
+        active_adapters=adapter_names(model, active_only=True),
         **more,
     )
 
@@ -105,12 +125,12 @@ def config_json(description: ModelDescription) -> dict[str, Any]:
 
 
 def write_weights(path: Path, model: nn.Module) -> None:
-    """All parameters and buffers as safetensors, under a temporary name until complete."""
+    """All parameters and buffers but those of adapters as safetensors, under a temporary name until complete."""
     from safetensors.torch import save
 
     from harken.core.files import replacing
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in base_state_dict(model).items()}
     with replacing(path) as file:
         file.write(save(tensors, metadata={"format": "pt"}))
 
@@ -167,19 +187,14 @@ def load_model(folder: Path | str) -> LoadedModel:
     settings = family.parse(description.settings, source=source)
     model = family.build(settings, features.dimensions, description.vocab_size)
     load_weights(folder / WEIGHTS, model)
-    _check_hash(folder)
+    recorded = _read_harken_json(folder).get(WEIGHTS_HASH)
+    if recorded is not None:
+        check_weights(folder, str(recorded))
+    for adapter in description.adapters:
+        load_adapter(model, folder / ADAPTERS / adapter, adapter)
+    set_adapters(model, description.active_adapters)
     model.eval()
     return LoadedModel(folder=folder, description=description, model=model, features=features, tokenizer=tokenizer)
-
-
-def _check_hash(folder: Path) -> None:
-    """Shapes that fit do not tell weights that were damaged on a disk, or that another run wrote."""
-    expected = _read_harken_json(folder).get(WEIGHTS_HASH)
-    if expected is not None and sha256_file(folder / WEIGHTS) != expected:
-        raise InputError(
-            f"{folder / WEIGHTS} is not what {DESCRIPTION} was written for: its SHA-256 is another one.",
-            hint=f"Copy the model folder again; if the weights were changed on purpose, remove {WEIGHTS_HASH}.",
-        )
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

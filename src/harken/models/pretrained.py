@@ -6,6 +6,7 @@ transformers in a way that says which tensors are wrong. transformers is importe
 
 import difflib
 import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Tokenizer
+from harken.models.family import AcousticModel
 from harken.text.vocabulary import read_json_object
 
 CONFIG_FILE = "config.json"
@@ -30,7 +31,11 @@ WEIGHT_FILES = (
 FAMILIES = {"wav2vec2": "wav2vec2-ctc", "hubert": "wav2vec2-ctc", "wavlm": "wav2vec2-ctc", "whisper": "whisper"}
 """Which of our families reads a folder, by the `model_type` of its config.json."""
 
-_LOADERS = {"wav2vec2-ctc": "harken.models.wav2vec2:load_wav2vec2", "whisper": "harken.models.whisper:load_whisper"}
+_MODULES = {
+    "wav2vec2-ctc": ("harken.models.wav2vec2", "load_wav2vec2"),
+    "whisper": ("harken.models.whisper", "load_whisper"),
+}
+_OWN_OPTIONS = ("folder", "tokenizer", "seed")  # of every loader, which a recipe does not set
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?")
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _SAFETENSORS = ["model.safetensors", "model-*-of-*.safetensors"]
@@ -44,7 +49,7 @@ class PretrainedParts:
     """A pretrained model and what has to travel with it. `settings` are those of its family, as a recipe holds them."""
 
     family: str
-    model: nn.Module
+    model: AcousticModel
     settings: Any
     features: FeatureConfig
     tokenizer: Tokenizer
@@ -66,10 +71,26 @@ def load_pretrained(
     fit the configuration.
     """
     folder = resolve_pretrained(name_or_folder)
-    module, _, function = _LOADERS[family_of(folder)].partition(":")
-    load = getattr(importlib.import_module(module), function)
+    load = _loader(family_of(folder))
     parts: PretrainedParts = load(folder, tokenizer=tokenizer, seed=seed, config_changes=config_changes, **options)
     return parts
+
+
+def _loader(family: str) -> Any:
+    module, function = _MODULES[family]
+    return getattr(importlib.import_module(module), function)
+
+
+def loader_options(family: str) -> list[str]:
+    """What a recipe can set of a pretrained model of `family`: `config_changes`, and the options of its loader."""
+    return sorted(inspect.signature(_loader(family)).parameters.keys() - set(_OWN_OPTIONS))
+
+
+def read_features(folder: Path, config_changes: Mapping[str, Any] | None = None) -> FeatureConfig:
+    """The features the model in `folder` hears, without loading it."""
+    module, _ = _MODULES[family_of(folder)]
+    features: FeatureConfig = importlib.import_module(module).read_features(folder, config_changes)
+    return features
 
 
 def resolve_pretrained(name_or_folder: str | Path, *, cache: Path | None = None) -> Path:

@@ -62,6 +62,8 @@ class Wav2Vec2Settings(Strict):
 class Wav2Vec2Ctc(CtcModel):
     """A speech transformer on samples (B, S, 1) with a linear output; id 0 is the blank."""
 
+    head = "lm_head"
+
     def __init__(self, network: Any, settings: Wav2Vec2Settings) -> None:
         """`network` is a Wav2Vec2ForCTC, HubertForCTC or WavLMForCTC whose parts are taken over."""
         super().__init__()
@@ -274,7 +276,7 @@ def load_wav2vec2(
     )
 
 
-def read_features(folder: Path) -> FeatureConfig:
+def read_features(folder: Path, config_changes: Mapping[str, Any] | None = None) -> FeatureConfig:
     """The samples as the folder's feature extractor prepares them; transformers' defaults where it has no file."""
     data: Mapping[str, Any] = {}
     if (folder / PREPROCESSOR_FILE).is_file():

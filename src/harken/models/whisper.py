@@ -3,13 +3,13 @@
 Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision". State dictionary and config.json
 carry transformers' names, so that a saved folder loads with `WhisperForConditionalGeneration.from_pretrained`.
 
-Shapes: B batch, F feature frames (the whole window), M mels, T tokens, V vocab, D width.
+Shapes: B batch, F feature frames (the whole window), M mels, P positions of the encoder, T tokens, V vocab, D width.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,8 +63,15 @@ class WhisperSeq2Seq(Seq2SeqModel):
         self.end_id = int(_first(generation.get("eos_token_id"), self.config.eos_token_id))
         self._suppressed = _ids(generation.get("suppress_tokens"))
         self._suppressed_first = _ids(generation.get("begin_suppress_tokens"))
+        self.language = _language(generation.get("language"))
         if settings.freeze_encoder:
             self.freeze_encoder()
+
+    def tell_language(self, language: str | None) -> WhisperSettings:
+        generation = {**self.settings.generation, "language": language}
+        self.settings = replace(self.settings, generation={k: v for k, v in generation.items() if v is not None})
+        self.language = language
+        return self.settings
 
     @property
     def window_frames(self) -> int:
@@ -80,22 +87,8 @@ class WhisperSeq2Seq(Seq2SeqModel):
         """Keep the encoder as it is."""
         self.model.encoder.requires_grad_(False)
 
-    def forward(self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor) -> Tensor:
-        """Scores under teacher forcing. Padding goes after a sequence's end, with any id: no earlier score sees it.
-
-        Raises InputError for features that do not fill the window, and for sequences the decoder has no place for.
-        """
-        if tokens_BT.shape[1] > self.longest_tokens:
-            raise InputError(
-                f"A sequence has {tokens_BT.shape[1]} tokens; the model reads {self.longest_tokens}.",
-                hint="Cut the utterance into shorter ones, or leave it out.",
-            )
-        encoded_BTD = self.encode(features_BFM)
-        hidden_BTD = self.model.decoder(input_ids=tokens_BT, encoder_hidden_states=encoded_BTD, use_cache=False)
-        return self._scores(hidden_BTD.last_hidden_state)
-
     def encode(self, features_BFM: Tensor) -> Tensor:
-        """(B, positions, D) what the decoder attends to."""
+        """(B, positions, D) what the decoder attends to. Raises InputError for features that do not fill the window."""
         frames, mels = features_BFM.shape[1:]
         if (frames, mels) != (self.window_frames, self.config.num_mel_bins):
             raise InputError(
@@ -107,46 +100,61 @@ class WhisperSeq2Seq(Seq2SeqModel):
         encoded: Tensor = self.model.encoder(features_BFM.transpose(1, 2)).last_hidden_state
         return encoded
 
-    def _scores(self, hidden_BTD: Tensor) -> Tensor:
-        return functional.linear(hidden_BTD, self.model.decoder.embed_tokens.weight).float()
+    def score_tokens(self, encoded_BPD: Tensor, tokens_BT: Tensor, wanted_BT: Tensor | None = None) -> Tensor:
+        """See the base class. Padding goes after a sequence's end, with any id: no earlier score sees it.
+
+        Raises InputError for sequences the decoder has no place for.
+        """
+        if tokens_BT.shape[1] > self.longest_tokens:
+            raise InputError(
+                f"A sequence has {tokens_BT.shape[1]} tokens; the model reads {self.longest_tokens}.",
+                hint="Cut the utterance into shorter ones, or leave it out.",
+            )
+        decoder = self.model.decoder
+        hidden_BTD = decoder(input_ids=tokens_BT, encoder_hidden_states=encoded_BPD, use_cache=False).last_hidden_state
+        return self._scores(hidden_BTD if wanted_BT is None else hidden_BTD[wanted_BT])
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self.model.decoder.embed_tokens.weight).float()
 
     def generate(
-        self, features_BFM: Tensor, frames_B: Tensor, *, prompt: Sequence[int], max_tokens: int
+        self, encoded_BPD: Tensor, *, prompts: Sequence[Sequence[int]], max_tokens: Sequence[int]
     ) -> list[list[int]]:
-        """The most likely token after the other, at most `max_tokens` and as many as the decoder has places for.
+        """The most likely token after the other, as many as the decoder has places for at most.
 
         Tokens that generation_config.json suppresses are never chosen. With time tokens wanted (a prompt without
         <|notimestamps|>) nothing makes them come in pairs: prompt without them.
         """
-        room = min(max_tokens, self.longest_tokens - len(prompt))
-        if not prompt or room < 0:
+        lengths = {len(prompt) for prompt in prompts}
+        length = max(lengths, default=0)
+        if len(lengths) != 1 or not 1 <= length <= self.longest_tokens:
             raise InputError(
-                f"The prompt has {len(prompt)} tokens; the model reads 1 to {self.longest_tokens}.",
+                f"The prompts have {sorted(lengths)} tokens; the model reads 1 to {self.longest_tokens}, all alike.",
                 hint="Shorten the prompt.",
             )
+        rooms = [min(room, self.longest_tokens - length) for room in max_tokens]
         with torch.no_grad():
-            return self._generate(self.encode(features_BFM), list(prompt), room)
+            return self._generate(encoded_BPD, prompts, rooms)
 
-    def _generate(self, encoded_BTD: Tensor, prompt: list[int], room: int) -> list[list[int]]:
-        size, device = encoded_BTD.shape[0], encoded_BTD.device
-        tokens_BT = torch.tensor([prompt] * size, device=device)
-        finished_B = torch.zeros(size, dtype=torch.bool, device=device)
+    def _generate(self, encoded_BPD: Tensor, prompts: Sequence[Sequence[int]], rooms: Sequence[int]) -> list[list[int]]:
+        device = encoded_BPD.device
+        tokens_BT = torch.tensor([list(prompt) for prompt in prompts], device=device)
+        rooms_B = torch.tensor(rooms, device=device)
+        finished_B = rooms_B <= 0
         chosen: list[Tensor] = []
         cache = None
-        for step in range(room):
+        while not bool(finished_B.all()):
             output = self.model.decoder(
-                input_ids=tokens_BT, encoder_hidden_states=encoded_BTD, past_key_values=cache, use_cache=True
+                input_ids=tokens_BT, encoder_hidden_states=encoded_BPD, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
             scores_BV = self._scores(output.last_hidden_state[:, -1:])[:, 0]
-            scores_BV[:, self._suppressed + (self._suppressed_first if step == 0 else [])] = -torch.inf
+            scores_BV[:, self._suppressed + ([] if chosen else self._suppressed_first)] = -torch.inf
             next_B = scores_BV.argmax(-1).masked_fill(finished_B, self.end_id)
-            finished_B |= next_B == self.end_id
-            if bool(finished_B.all()):
-                break
             chosen.append(next_B)
+            finished_B = finished_B | (next_B == self.end_id) | (rooms_B <= len(chosen))
             tokens_BT = next_B[:, None]
-        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in range(size)]
+        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in prompts]
         return [row[: row.index(self.end_id)] if self.end_id in row else row for row in rows]
 
     def write_hub_files(self, folder: Path, features: FeatureConfig) -> None:
@@ -211,15 +219,18 @@ def load_whisper(
     )
     model = WhisperSeq2Seq(network, settings).eval()
     return PretrainedParts(
-        family=FAMILY_NAME, model=model, settings=settings, features=features_of(model), tokenizer=own
+        family=FAMILY_NAME, model=model, settings=settings, features=_features_of(model.config), tokenizer=own
     )
 
 
-def features_of(model: WhisperSeq2Seq) -> FeatureConfig:
-    """The features a model hears, padded with silence to its window."""
-    return FeatureConfig(
-        kind="whisper", dimensions=model.config.num_mel_bins, pad_to_s=round(model.window_frames * HOP_S, 6)
-    )
+def read_features(folder: Path, config_changes: Mapping[str, Any] | None = None) -> FeatureConfig:
+    """The features the model in `folder` hears, padded with silence to its window."""
+    return _features_of(read_config(folder, config_changes))
+
+
+def _features_of(config: Any) -> FeatureConfig:
+    window_s = round(config.max_source_positions * SUBSAMPLING * HOP_S, 6)
+    return FeatureConfig(kind="whisper", dimensions=config.num_mel_bins, pad_to_s=window_s)
 
 
 def _check_fit(config: Any, dimensions: int, vocab_size: int) -> None:
@@ -241,8 +252,13 @@ def _first(*values: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
 
+def _language(value: Any) -> str | None:
+    """The code in generation_config.json's `language`, which may be written as its token."""
+    return str(value).strip("<|>") if value else None
+
+
 def _ids(value: Any) -> list[int]:
     return [int(id_) for id_ in value or [] if int(id_) >= 0]
 
 
-FAMILY = ModelFamily(name=FAMILY_NAME, settings_type=WhisperSettings, build=cast(Any, build))
+FAMILY = ModelFamily(name=FAMILY_NAME, settings_type=WhisperSettings, build=build, pretrained_only=True)

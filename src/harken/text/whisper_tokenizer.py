@@ -186,6 +186,14 @@ class WhisperTokenizer:
         """The time a token stands for; None for all others."""
         return self._time_ids.get(id_)
 
+    def encode_all(self, texts: Sequence[str]) -> list[int]:
+        """The ids of texts that follow one another, with a space between them where their script has spaces."""
+        ids: list[int] = []
+        for text in texts:
+            spaced = ids and not _is_unspaced(clean_text(text))
+            ids += self._ids_of(f" {clean_text(text)}") if spaced and self.encode(text) else self.encode(text)
+        return ids
+
     def encode(self, text: str) -> list[int]:
         text = clean_text(text)
         if not text:
@@ -193,7 +201,7 @@ class WhisperTokenizer:
         for token in self._added:  # the library would take it for the token itself
             if token in text:
                 raise InputError(f"The text holds {token!r}, a token of the model: {text[:80]!r}.")
-        if not unicodedata.name(text[0], "").startswith(_UNSPACED):
+        if not _is_unspaced(text):
             ids = self._ids_of(f" {text}")
             # A space by itself is what decoding suppresses at the beginning: it must not be the first thing to learn.
             if self._units.get(ids[0]) != _SPACE_UNIT:
@@ -248,6 +256,10 @@ class WhisperTokenizer:
                 "add_prefix_space": False,
             },
         )
+
+
+def _is_unspaced(text: str) -> bool:
+    return unicodedata.name(text[:1] or " ", "").startswith(_UNSPACED)
 
 
 def _within(ids: list[int], longest: int | None, text: str) -> list[int]:

@@ -2,27 +2,34 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+import numpy as np
 import torch
 
-from harken.audio.augment import AugmentConfig, augment_features, augment_waveform, check_augmentation
+from harken.audio.augment import AugmentConfig, check_augmentation
 from harken.audio.decode import decode_audio
-from harken.audio.features import FeatureConfig, FeatureExtractor
-from harken.core import InputError, Tokenizer, Utterance, Waveform, derive_seed
+from harken.audio.features import FeatureExtractor
+from harken.core import InputError, Tokenizer, Utterance, Waveform
 from harken.data.cache import ArrayCache, default_cache_bytes
-from harken.data.loader import Augmentation, BatchLoader, UtteranceReader
-from harken.data.manifest import read_manifest
-from harken.data.sampler import BucketPlan, BucketSampler, Order, plan_buckets
-from harken.models.family import CtcModel, find_family
-from harken.models.folder import load_model
-from harken.models.pretrained import family_of, load_pretrained, resolve_pretrained
-from harken.models.wav2vec2 import FAMILY_NAME as WAV2VEC2
-from harken.models.wav2vec2 import read_features
+from harken.data.loader import BatchLoader
+from harken.data.reader import UtteranceReader
+from harken.data.rows import Span as WindowSpan
+from harken.data.rows import UtteranceRows, WindowRows
+from harken.data.sampler import BucketPlan, BucketSampler, Order, Sampler
+from harken.inference.decoding import whisper_tokenizer
+from harken.models.family import Seq2SeqModel
 from harken.text.normalize import normalize
-from harken.text.tokenize import train_tokenizer
+from harken.training.augmenting import (
+    augmentations_of,
+    changes_waveform,
+    loader_augmentation,
+    refuse_feature_masks,
+    speed_range,
+)
+from harken.training.batching import Batching, plan_batching
+from harken.training.labels import CtcLabeller, Labeller, Seq2SeqLabeller
 from harken.training.loop import Span
 from harken.training.preparation import (
     Rejection,
@@ -35,28 +42,15 @@ from harken.training.preparation import (
     read_subset,
     require_some,
 )
-from harken.training.recipe import Recipe, StageConfig
+from harken.training.recipe import Recipe, Seq2SeqConfig, StageConfig
 from harken.training.stages import Stage, members_of, stage_seed
+from harken.training.starting_point import ModelParts, StartingPoint, with_language
 from harken.training.validation import ValidationSet
 
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH_S = 240.0
-MANIFEST_SUFFIX = ".jsonl"
-FINE_TUNING_SETTINGS = {"config_changes", "freeze_feature_encoder", "mask_time_prob"}
 GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelParts:
-    """A model and what has to travel with it. `trained_before` is True when it starts from a model folder."""
-
-    model: CtcModel
-    family: str
-    settings: object
-    features: FeatureConfig
-    tokenizer: Tokenizer
-    trained_before: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +63,17 @@ class DataParts:
     stages: tuple[Stage, ...]
     validation_set: ValidationSet
     cache: ArrayCache
+    labeller: Labeller
 
     @property
     def spans(self) -> list[Span]:
         return [stage.span for stage in self.stages]
+
+    @property
+    def padding_share(self) -> float:
+        """Share of what the model reads in the first stage's epoch that is padding."""
+        stage = self.stages[0]
+        return 1.0 - stage.speech_share * (1.0 - stage.sampler.padding_share())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,39 +89,56 @@ class Assembler:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        initial = recipe.model.initial
-        if initial is not None and recipe.model.settings:
-            raise InputError(
-                "model.initial and model.settings are both given.",
-                hint="A model that is trained further keeps its own settings; remove model.settings.",
-            )
         self._augmentations = augmentations_of(recipe)
         for augmentation in self._augmentations:
             if augmentation is not None:
                 check_augmentation(augmentation)
-        self._loaded = load_model(initial) if initial is not None else None
-        self._pretrained = resolve_pretrained(recipe.model.pretrained) if recipe.model.pretrained else None
-        if self._pretrained is not None:
-            check_fine_tuning(self._pretrained, self._augmentations)
-            self.features = read_features(self._pretrained)
-        else:
-            self.features = self._loaded.features if self._loaded else recipe.features
+        self._start = StartingPoint(recipe)
+        self.features = self._start.features
+        if self.features.kind == "waveform":
+            refuse_feature_masks(self._augmentations)
         self.extractor = FeatureExtractor(self.features)
+        self._slowest, self._fastest = speed_range(self._augmentations)
 
     def assemble(self, saved_tokenizer: Tokenizer | None) -> tuple[ModelParts, DataParts]:
         """Everything a run needs; `saved_tokenizer` is the one it began with, on a resume.
 
         Raises InputError where nothing usable is left or a setting does not fit the data.
         """
-        config = self.recipe.data
-        validation = self.listed(config.validation, samples=config.validation_samples)
-        train = self.listed(config.train, samples=config.train_samples)
+        config, window_s = self.recipe.data, self.features.pad_to_s
+        validation = self.listed(config.validation, samples=config.validation_samples, window_s=window_s)
+        # What speed perturbation draws out has to fit as well.
+        longest_s = None if window_s is None else window_s * self._slowest
+        train = self.listed(config.train, samples=config.train_samples, window_s=longest_s)
         cache = self.cache(sum(u.duration_s for u in (*validation.utterances, *train.utterances)))
         # Validation first: it is read again at every evaluation, so it has the better claim to the cache.
         validation = self.readable("validation", config.validation, validation, cache=cache)
         train = self.readable("training", config.train, train, cache=cache)
-        parts = self.model(self.texts(train), saved_tokenizer)
-        return parts, self.data(train, validation, parts, cache)
+        parts = self._start.build(self.texts(train), saved_tokenizer)
+        labeller = self._labeller(parts, train, validation)
+        if isinstance(labeller, Seq2SeqLabeller):
+            languages = {labeller.language(u) for u in train.utterances}
+            parts = with_language(parts, languages.pop() if len(languages) == 1 else None)
+        return parts, self.data(train, validation, parts, labeller, cache)
+
+    def _labeller(self, parts: ModelParts, train: Usable, validation: Usable) -> Labeller:
+        config, model = self.recipe.seq2seq, parts.model
+        if isinstance(model, Seq2SeqModel):
+            tokenizer = whisper_tokenizer(parts.tokenizer)
+            labeller = Seq2SeqLabeller(tokenizer, config, longest_tokens=model.longest_tokens)
+            labeller.check_languages("training", train.utterances)
+            labeller.check_languages("validation", validation.utterances)
+            return labeller
+        if config != Seq2SeqConfig():
+            raise InputError(
+                f"seq2seq is given, but a {parts.family} model has no decoder.", hint="Remove seq2seq from the recipe."
+            )
+        ctc = model
+
+        def output_frames(frames: int) -> int:
+            return int(ctc.output_frames(torch.tensor([frames]))[0])
+
+        return CtcLabeller(parts.tokenizer, fewest_output_frames(self.extractor, output_frames, fastest=self._fastest))
 
     def read_audio(self, utterance: Utterance) -> Waveform:
         """The utterance's audio at the features' rate."""
@@ -131,62 +149,11 @@ class Assembler:
             duration_s=utterance.duration_s,
         )
 
-    def model(self, texts: list[str], saved_tokenizer: Tokenizer | None) -> ModelParts:
-        """The model, randomly initialised by the seed or read from a folder."""
-        recipe = self.recipe
-        if self._loaded is not None:
-            return ModelParts(
-                model=self._loaded.model,
-                family=self._loaded.description.family,
-                settings=find_family(self._loaded.description.family).parse(
-                    self._loaded.description.settings, source=str(self._loaded.folder)
-                ),
-                features=self.features,
-                tokenizer=self._loaded.tokenizer,
-                trained_before=True,
-            )
-        if self._pretrained is not None:
-            return self._fine_tuned(self._pretrained, texts, saved_tokenizer)
-        tokenizer = saved_tokenizer or train_tokenizer(recipe.tokenizer, texts)
-        family = find_family(recipe.model.family)
-        settings = family.parse(recipe.model.settings, source="model.settings")
-        torch.manual_seed(derive_seed(recipe.seed, "initial weights"))
-        return ModelParts(
-            model=family.build(settings, self.features.dimensions, tokenizer.vocab_size),
-            family=recipe.model.family,
-            settings=settings,
-            features=self.features,
-            tokenizer=tokenizer,
-            trained_before=False,
-        )
-
-    def _fine_tuned(self, folder: Path, texts: list[str], saved_tokenizer: Tokenizer | None) -> ModelParts:
-        """A pretrained model with a vocabulary of the texts, or with its own."""
-        recipe, own = self.recipe, self.recipe.model.vocabulary == "own"
-        unknown = sorted(recipe.model.settings.keys() - FINE_TUNING_SETTINGS)
-        if unknown:
-            raise InputError(
-                f"model.settings has {', '.join(unknown)}.",
-                hint=f"A pretrained model takes: {', '.join(sorted(FINE_TUNING_SETTINGS))}.",
-            )
-        parts = load_pretrained(
-            folder,
-            tokenizer=None if own else saved_tokenizer or train_tokenizer(recipe.tokenizer, texts),
-            seed=derive_seed(recipe.seed, "initial weights"),
-            **recipe.model.settings,
-        )
-        return ModelParts(
-            model=cast(CtcModel, parts.model),
-            family=parts.family,
-            settings=parts.settings,
-            features=parts.features,
-            tokenizer=parts.tokenizer,
-            trained_before=own,
-        )
-
-    def listed(self, path: str, *, samples: int | None) -> Usable:
+    def listed(self, path: str, *, samples: int | None, window_s: float | None) -> Usable:
         """The utterances of a manifest that can be used as far as the manifest tells."""
-        kept, rejected = read_subset(path, samples=samples, config=self.recipe.data, seed=self.recipe.seed)
+        kept, rejected = read_subset(
+            path, samples=samples, config=self.recipe.data, seed=self.recipe.seed, window_s=window_s
+        )
         return Usable(utterances=kept, rejected=rejected)
 
     def readable(self, name: str, path: str, listed: Usable, *, cache: ArrayCache) -> Usable:
@@ -201,37 +168,45 @@ class Assembler:
         require_some(name, path, kept, rejected)
         return Usable(utterances=kept, rejected=rejected)
 
-    def data(self, train: Usable, validation: Usable, parts: ModelParts, cache: ArrayCache) -> DataParts:
+    def data(
+        self, train: Usable, validation: Usable, parts: ModelParts, labeller: Labeller, cache: ArrayCache
+    ) -> DataParts:
         """Labels, sampler, loader and validation set."""
         recipe = self.recipe
-        train_set = self._encode(train, parts, training=True)
+        train_set = self._encode(train, labeller, training=True)
         require_some("training", recipe.data.train, train_set.utterances, train_set.rejected)
-        validation_set = self._encode(validation, parts, training=False)
+        validation_set = self._encode(validation, labeller, training=False)
         require_some("validation", recipe.data.validation, validation_set.utterances, validation_set.rejected)
-        durations_s = [u.duration_s for u in train_set.utterances]
-        target_s = recipe.batches.target_s(sum(durations_s) / len(durations_s))
-        batch_s = min(recipe.batches.batch_s or target_s, target_s)
-        plan = plan_buckets(
-            durations_s,
-            buckets=recipe.batches.buckets,
-            batch_seconds=batch_s,
-            max_batch_size=recipe.batches.max_batch_size,
+        batching = plan_batching(
+            [u.duration_s for u in train_set.utterances],
+            recipe.batches,
+            window_s=self.features.pad_to_s if isinstance(labeller, Seq2SeqLabeller) else None,
+            packed=recipe.seq2seq.window == "packed",
         )
-        plain = UtteranceReader(self.extractor, self.read_audio, seed=recipe.seed, cache=cache)
+        plain = UtteranceReader(
+            self.extractor,
+            self.read_audio,
+            seed=recipe.seed,
+            cache=cache,
+            cache_features=self.features.pad_to_s is None,  # else they are mostly padding, the samples take less room
+        )
         stages: list[Stage] = []
-        accumulate = max(1, round(target_s / batch_s))
         for config, augmentation in zip(recipe.curriculum or (None,), self._augmentations, strict=True):
             before = stages[-1].span if stages else None
-            stages.append(self._stage(config, augmentation, before, train_set, plan, accumulate, cache))
+            stages.append(self._stage(config, augmentation, before, train_set, labeller, batching, cache))
         return DataParts(
             train=train_set,
             validation=validation_set,
-            plan=plan,
+            plan=batching.plan,
             stages=tuple(stages),
             validation_set=ValidationSet(
-                validation_set, read=lambda u: plain.features(u, 0), batch_s=VALIDATION_BATCH_S
+                validation_set,
+                read=lambda u: plain.features(u, 0),
+                batch_s=VALIDATION_BATCH_S,
+                least_s=self.features.pad_to_s or 0.0,
             ),
             cache=cache,
+            labeller=labeller,
         )
 
     def _stage(
@@ -240,44 +215,48 @@ class Assembler:
         augmentation: AugmentConfig | None,
         before: Span | None,
         train: Subset,
-        plan: BucketPlan,
-        accumulate: int,
+        labeller: Labeller,
+        batching: Batching,
         cache: ArrayCache,
     ) -> Stage:
         """The stage of `config` after `before`; None is all of training."""
         recipe = self.recipe
         members = members_of(train, config)
-        utterances = [train.utterances[place] for place in members]
+        chosen = train.only(members)
         seed = stage_seed(recipe.seed, config)
         order: Order = "short-first-epoch" if recipe.batches.short_first and before is None else "shuffled"
-        sampler = BucketSampler([u.duration_s for u in utterances], plan, seed=seed, order=order)
         plain_until = 0 if before else recipe.training.spec_augment_from_epoch
+        rate_hz = self.features.sample_rate_hz
         reader = UtteranceReader(
             self.extractor,
             self.read_audio,
             seed=seed,
             cache=cache,
-            augmentation=lambda epoch: self._augmentation(augmentation, spec_augment=epoch >= plain_until),
+            augmentation=lambda epoch: loader_augmentation(
+                augmentation, sample_rate_hz=rate_hz, spec_augment=epoch >= plain_until
+            ),
             cache_features=not any(map(changes_waveform, self._augmentations)),
         )
+        sampler = self._sampler(chosen, labeller, batching, seed=seed, order=order)
         return Stage(
             span=Span.following(
                 before,
                 name="" if config is None else config.name,
                 epochs=(config or recipe.training).epochs,
                 updates=(config or recipe.training).updates,
-                updates_per_epoch=sampler.updates_per_epoch(accumulate),
+                updates_per_epoch=sampler.updates_per_epoch(batching.accumulate),
             ),
             sampler=sampler,
-            loader=BatchLoader(
-                utterances,
-                sampler,
-                reader,
-                labels=[train.labels[place] or [] for place in members],
-                workers=recipe.training.workers,
-            ),
-            accumulate=accumulate,
+            loader=BatchLoader(sampler, _rows(chosen, reader, labeller, rate_hz), workers=recipe.training.workers),
+            accumulate=batching.accumulate,
+            speech_share=batching.speech_share([u.duration_s for u in chosen.utterances]),
         )
+
+    def _sampler(self, chosen: Subset, labeller: Labeller, batching: Batching, *, seed: int, order: Order) -> Sampler:
+        if isinstance(labeller, Seq2SeqLabeller) and batching.packed:
+            return batching.packed_sampler(chosen, labeller, slowest=self._slowest, seed=seed)
+        costs_s = batching.costs_s([u.duration_s for u in chosen.utterances])
+        return BucketSampler(costs_s, batching.plan, seed=seed, order=order)
 
     def cache(self, duration_s: float) -> ArrayCache:
         """The audio cache, bounded by the recipe or by free memory and the size of the set."""
@@ -289,79 +268,25 @@ class Assembler:
     def texts(self, usable: Usable) -> list[str]:
         return [normalize(u.text or "", self.recipe.data.normalizer) for u in usable.utterances]
 
-    def _encode(self, usable: Usable, parts: ModelParts, *, training: bool) -> Subset:
-        def output_frames(frames: int) -> int:
-            return int(parts.model.output_frames(torch.tensor([frames]))[0])
-
-        fastest = max(map(fastest_speed, self._augmentations)) if training else 1.0
+    def _encode(self, usable: Usable, labeller: Labeller, *, training: bool) -> Subset:
         return encode_subset(
             usable.utterances,
             usable.rejected,
-            tokenizer=parts.tokenizer,
+            labeller=labeller,
             normalizer=self.recipe.data.normalizer,
-            fewest_frames=fewest_output_frames(self.extractor, output_frames, fastest=fastest),
             training=training,
         )
 
-    def _augmentation(self, config: AugmentConfig | None, *, spec_augment: bool) -> Augmentation:
-        if config is None:
-            return Augmentation()
-        if not spec_augment:
-            config = replace(config, spec_augment=None)
-        rate, chosen = self.features.sample_rate_hz, config
-        return Augmentation(
-            waveform=(lambda x, generator: augment_waveform(x, chosen, sample_rate_hz=rate, generator=generator))
-            if changes_waveform(chosen)
-            else None,
-            features=lambda x, generator: augment_features(x, chosen, generator=generator),
-        )
 
+def _rows(chosen: Subset, reader: UtteranceReader, labeller: Labeller, rate_hz: int) -> UtteranceRows | WindowRows:
+    utterances, texts = chosen.utterances, chosen.texts
+    if not isinstance(labeller, Seq2SeqLabeller):
+        return UtteranceRows(utterances, reader, [ids or [] for ids in chosen.labels])
 
-def check_fine_tuning(folder: Path, augmentations: Sequence[AugmentConfig | None]) -> None:
-    """Refuse a pretrained model that training cannot take, and masks over features that are samples."""
-    family = family_of(folder)
-    if family != WAV2VEC2:
-        raise InputError(
-            f"{folder} is a {family} model; models with a CTC output can be fine-tuned in this version.",
-            hint="Start from a wav2vec2, hubert or wavlm model.",
-        )
-    if any(config is not None and (config.spec_augment or config.vocal_tract) for config in augmentations):
-        raise InputError(
-            "spec_augment and vocal_tract change log-mel features, and this model hears samples.",
-            hint="Use model.settings.mask_time_prob in their place.",
-        )
+    def label(places: Sequence[int], spans: Sequence[WindowSpan], generator: np.random.Generator) -> list[int]:
+        return labeller.window([utterances[i] for i in places], [texts[i] for i in places], spans, generator)
 
-
-def augmentations_of(recipe: Recipe) -> list[AugmentConfig | None]:
-    """What augments training, stage by stage; a manifest among the files of a block stands for its recordings.
-
-    Raises InputError for a manifest that cannot be read.
-    """
-    found = [stage.augmentation_of(recipe.augmentation) for stage in recipe.curriculum] or [recipe.augmentation]
-    return [None if config is None else _with_recordings(config) for config in found]
-
-
-def _with_recordings(config: AugmentConfig) -> AugmentConfig:
-    blocks = {name: block for name, block in config.waveform_blocks.items() if getattr(block, "files", ())}
-    return replace(config, **{name: replace(block, files=_recordings(block.files)) for name, block in blocks.items()})
-
-
-def _recordings(files: Sequence[str]) -> tuple[str, ...]:
-    listed: dict[str, None] = {}
-    for file in files:
-        names = [u.audio for u in read_manifest(Path(file))] if file.endswith(MANIFEST_SUFFIX) else [file]
-        listed |= dict.fromkeys(names)
-    return tuple(listed)
-
-
-def changes_waveform(config: AugmentConfig | None) -> bool:
-    """Whether an augmentation touches samples, so that features have to be computed anew in every epoch."""
-    return config is not None and bool(config.waveform_blocks)
-
-
-def fastest_speed(config: AugmentConfig | None) -> float:
-    """The largest speed factor that augmentation can draw."""
-    return max((1.0, *config.speed.factors)) if config is not None and config.speed is not None else 1.0
+    return WindowRows(utterances, reader, label, sample_rate_hz=rate_hz)
 
 
 def tokenizer_folder(run: Path) -> Path:

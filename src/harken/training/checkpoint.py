@@ -1,8 +1,9 @@
 """Checkpoints that are whole or absent.
 
-A checkpoint is a folder `step-000200` with the weights, the optimiser, the training state and the SHA-256 of each
-file. It is written under a temporary name, fsynced, read back, and renamed; `last` and `best` are small files that
-hold a folder's name and are replaced atomically. A kill at any moment leaves the newest whole checkpoint usable.
+A checkpoint is a folder `step-000200` with the weights, their moving average if the run has one, the optimiser, the
+training state and the SHA-256 of each file. It is written under a temporary name, fsynced, read back, and renamed;
+`last` and `best` are small files that hold a folder's name and are replaced atomically. A kill at any moment leaves
+the newest whole checkpoint usable.
 
 Random-number states are not stored: every update seeds its generators from (seed, update), and batches and
 augmentation are functions of (seed, epoch, utterance), so the update number is the whole state of randomness.
@@ -30,18 +31,23 @@ HASHES = "hashes.json"
 STATE = "state.json"
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.pt"
+AVERAGE = "average.safetensors"
 _FOLDER = re.compile(r"step-(\d{6,})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint in memory: `state` is plain data, the tensors are on the CPU."""
+    """One checkpoint in memory: `state` is plain data, the tensors are on the CPU.
+
+    `average` is the state of the weights' moving average, empty where there is none.
+    """
 
     folder: Path
     step: int
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     state: dict[str, Any]
+    average: dict[str, torch.Tensor]
 
 
 class DamagedCheckpoint(InputError):
@@ -67,7 +73,13 @@ class CheckpointStore:
         return self.folder / f"step-{step:06d}"
 
     def save(
-        self, step: int, *, model: Mapping[str, torch.Tensor], optimizer: dict[str, Any], state: dict[str, Any]
+        self,
+        step: int,
+        *,
+        model: Mapping[str, torch.Tensor],
+        optimizer: dict[str, Any],
+        state: dict[str, Any],
+        average: Mapping[str, torch.Tensor] | None = None,
     ) -> Path:
         """Write checkpoint `step`, point `last` at it, and remove those beyond the kept number.
 
@@ -75,7 +87,7 @@ class CheckpointStore:
         """
         final, temporary = self.path(step), self.folder / f".step-{step:06d}.tmp"
         try:
-            self._write(temporary, model, optimizer, state)
+            self._write(temporary, model, optimizer, state, average)
             if final.exists():  # of an earlier life of this run, past the checkpoint it resumed from
                 shutil.rmtree(final)
             temporary.rename(final)
@@ -93,21 +105,25 @@ class CheckpointStore:
         return final
 
     def _write(
-        self, folder: Path, model: Mapping[str, torch.Tensor], optimizer: dict[str, Any], state: dict[str, Any]
+        self,
+        folder: Path,
+        model: Mapping[str, torch.Tensor],
+        optimizer: dict[str, Any],
+        state: dict[str, Any],
+        average: Mapping[str, torch.Tensor] | None,
     ) -> None:
-        from safetensors.torch import save
-
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
         buffer = io.BytesIO()
         torch.save(optimizer, buffer)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.items()}
         contents = {
-            MODEL: save(tensors, metadata={"format": "pt"}),
+            MODEL: _safetensors(model),
             OPTIMIZER: buffer.getvalue(),
             STATE: json.dumps(state, indent=2).encode(),
         }
+        if average is not None:
+            contents[AVERAGE] = _safetensors(average)
         for name, content in contents.items():
             with replacing(folder / name) as file:
                 file.write(content)
@@ -149,6 +165,7 @@ class CheckpointStore:
             model=load(contents[MODEL]),
             optimizer=torch.load(io.BytesIO(contents[OPTIMIZER]), map_location="cpu", weights_only=True),
             state=json.loads(contents[STATE]),
+            average=load(contents[AVERAGE]) if AVERAGE in contents else {},
         )
 
     def load_newest(self) -> tuple[Checkpoint | None, list[DamagedCheckpoint]]:
@@ -170,6 +187,12 @@ class CheckpointStore:
                 doomed = self.folder / f".{self.path(step).name}.old.tmp"
                 self.path(step).rename(doomed)
                 shutil.rmtree(doomed)
+
+
+def _safetensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata={"format": "pt"})
 
 
 def _sha256(content: bytes) -> str:

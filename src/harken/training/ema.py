@@ -92,6 +92,11 @@ class WeightAverage:
         self.updates = int(state[UPDATES])
 
 
+def averages_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The averages alone in what `WeightAverage.state` gave, by the model's tensor names."""
+    return {name: tensor for name, tensor in state.items() if name != UPDATES}
+
+
 def _averaged_names(model: nn.Module) -> list[str]:
     kept = model.state_dict().keys()
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,12 +120,13 @@ class _Window:
     wait_s: float = 0.0
 
 
-class Trainer:
+class TrainingLoop:
     """Runs the updates of one run.
 
-    `batches(first, last)` yields, for each update in [first, last), its batches. `validate()` scores the model as it
-    stands. `log_metrics` and `log_event` write to the run folder and the sinks. `data` is what the order of the batches
-    depends on, as plain data; checkpoints keep it and `restore` compares it.
+    `batches(first, last)` yields, for each update in [first, last), its batches. `validate()` scores the model as
+    it stands, its averaged weights in place where the updater keeps an average. `log_metrics` and `log_event` write
+    to the run folder and the sinks. `data` is what the order of the batches depends on, as plain data; checkpoints
+    keep it and `restore` compares it.
     """
 
     def __init__(
@@ -182,6 +184,8 @@ class Trainer:
         self.updater.model.load_state_dict(checkpoint.model)
         self.updater.optimizer.load_state_dict(checkpoint.optimizer)
         self.updater.load_state(checkpoint.state["updater"])
+        if self.updater.average is not None:
+            self.updater.average.load_state(checkpoint.average)
         self.state = TrainingState(**checkpoint.state["training"])
         # A kill between a checkpoint and its mark, or a step back past a damaged one, leaves `best` elsewhere.
         best = self.state.best_update
@@ -283,7 +287,8 @@ class Trainer:
             raise RunFailed(
                 f"{self.state.nonfinite_in_a_row} updates in a row had a loss or gradient that is not finite, "
                 f"the last at update {self.state.update}.",
-                hint="Lower optimizer.learning_rate, look at the utterances in events.jsonl, or train in fp32.",
+                hint="Lower optimizer.learning_rate, look at the utterances in events.jsonl, or train in "
+                + ("bf16 or fp32." if self.updater.precision.loss_scaling else "fp32."),
             )
 
     def _log_line(self, memory: float) -> None:
@@ -304,7 +309,9 @@ class Trainer:
 
     def _evaluate(self) -> None:
         started = time.monotonic()
-        result = self.validate()
+        average = self.updater.average
+        with nullcontext() if average is None else average.applied():
+            result = self.validate()
         state = self.state
         numbers = {"val_wer": result.wer, "val_cer": result.cer}
         if result.loss is not None and math.isfinite(result.loss):
@@ -354,6 +361,7 @@ class Trainer:
             model=self.updater.model.state_dict(),
             optimizer=self.updater.optimizer.state_dict(),
             state=state,
+            average=None if self.updater.average is None else self.updater.average.state(),
         )
         if self.state.best_update == self.state.update:
             self.store.mark_best(self.state.update)

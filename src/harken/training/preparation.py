@@ -11,12 +11,11 @@ import numpy as np
 
 from harken.audio.decode import probe_audio
 from harken.audio.features import FeatureExtractor
-from harken.core import HarkenError, InputError, Tokenizer, Utterance, Waveform, keyed_generator
+from harken.core import HarkenError, InputError, Utterance, Waveform, keyed_generator
 from harken.core.units import seconds_to_samples
 from harken.data.manifest import read_manifest
 from harken.text.normalize import normalize
-from harken.text.tokenize import UnknownUnitError
-from harken.training.loss import frames_needed
+from harken.training.labels import Labeller, Unlabelled
 from harken.training.recipe import DataConfig
 
 logger = logging.getLogger(__name__)
@@ -50,15 +49,27 @@ class Subset:
     def duration_s(self) -> float:
         return sum(u.duration_s for u in self.utterances)
 
+    def only(self, places: Sequence[int]) -> "Subset":
+        """The utterances at these places; nothing counts as rejected."""
+        return Subset(
+            utterances=tuple(self.utterances[place] for place in places),
+            texts=tuple(self.texts[place] for place in places),
+            labels=tuple(self.labels[place] for place in places),
+            rejected=(),
+        )
+
 
 def read_subset(
-    path: str, *, samples: int | None, config: DataConfig, seed: int
+    path: str, *, samples: int | None, config: DataConfig, seed: int, window_s: float | None = None
 ) -> tuple[list[Utterance], list[Rejection]]:
-    """Utterances of a manifest that have a text and a usable length, at most `samples` of them, drawn by `seed`."""
+    """Utterances of a manifest that have a text and a usable length, at most `samples` of them, drawn by `seed`.
+
+    `window_s` is the most a model hears at once, if there is a bound.
+    """
     kept: list[Utterance] = []
     rejected: list[Rejection] = []
     for utterance in read_manifest(Path(path)):
-        reason = _unusable(utterance, config)
+        reason = _unusable(utterance, config, window_s)
         if reason:
             rejected.append(Rejection(id=utterance.id, reason=reason[0], detail=reason[1]))
         else:
@@ -73,13 +84,15 @@ def read_subset(
     return kept, rejected
 
 
-def _unusable(utterance: Utterance, config: DataConfig) -> tuple[str, str] | None:
+def _unusable(utterance: Utterance, config: DataConfig, window_s: float | None) -> tuple[str, str] | None:
     if utterance.text is None or not normalize(utterance.text, config.normalizer):
         return "empty text", repr(utterance.text)
     if utterance.duration_s < config.min_duration_s:
         return "shorter than min_duration_s", f"{utterance.duration_s:.3f} s < {config.min_duration_s} s"
     if utterance.duration_s > config.max_duration_s:
         return "longer than max_duration_s", f"{utterance.duration_s:.1f} s > {config.max_duration_s} s"
+    if window_s is not None and utterance.duration_s > window_s:
+        return "longer than the model's window", f"{utterance.duration_s:.2f} s > {window_s:g} s"
     return None
 
 
@@ -138,38 +151,28 @@ def encode_subset(
     utterances: Sequence[Utterance],
     rejected: Sequence[Rejection],
     *,
-    tokenizer: Tokenizer,
+    labeller: Labeller,
     normalizer: str,
-    fewest_frames: Callable[[Utterance], int],
     training: bool,
 ) -> Subset:
-    """Texts and labels. Training utterances outside the vocabulary, or with more labels than frames, are rejected."""
+    """Texts and labels. Training utterances that have no labels are rejected."""
     kept: list[Utterance] = []
     texts: list[str] = []
     labels: list[list[int] | None] = []
     out = list(rejected)
     for utterance in utterances:
         text = normalize(utterance.text or "", normalizer)
-        ids: list[int] | None
+        ids: list[int] | None = None
         try:
-            ids = tokenizer.encode(text)
-            problem = _too_many_labels(ids, fewest_frames(utterance))
-        except UnknownUnitError as err:
-            ids, problem = None, ("outside the vocabulary", err.message)
-        if problem and training:
-            out.append(Rejection(id=utterance.id, reason=problem[0], detail=problem[1]))
-            continue
+            ids = labeller(utterance, text)
+        except Unlabelled as found:
+            if training:
+                out.append(Rejection(id=utterance.id, reason=found.reason, detail=found.detail))
+                continue
         kept.append(utterance)
         texts.append(text)
-        labels.append(None if problem else ids)
+        labels.append(ids)
     return Subset(utterances=tuple(kept), texts=tuple(texts), labels=tuple(labels), rejected=tuple(out))
-
-
-def _too_many_labels(ids: list[int], frames: int) -> tuple[str, str] | None:
-    needed = frames_needed(ids)
-    if needed <= frames:
-        return None
-    return "more labels than frames", f"{needed} frames needed for {len(ids)} labels, {frames} there"
 
 
 def fewest_output_frames(

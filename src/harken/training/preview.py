@@ -13,7 +13,7 @@ from harken.audio.features import FeatureExtractor
 from harken.core import Features, InputError, MissingPart, Utterance, Waveform, keyed_generator
 from harken.core.files import replacing, write_text
 from harken.data.manifest import read_manifest
-from harken.training.assembly import augmentations_of
+from harken.training.augmenting import augmentations_of
 from harken.training.recipe import Recipe
 from harken.training.stages import stage_seed
 

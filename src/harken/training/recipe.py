@@ -13,6 +13,7 @@ from harken.audio.augment import AugmentConfig
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Strict, apply_overrides, load_yaml, parse_settings
 from harken.data.select import SelectConfig
+from harken.models.adapters.config import AdapterConfig
 from harken.text.normalize import profile_names
 from harken.text.tokenize import TokenizerConfig
 
@@ -49,16 +50,51 @@ class ModelConfig(Strict):
     settings: dict[str, Any] = field(default_factory=dict)  # the family's own settings
     initial: str | None = None  # model folder to start from; its tokenizer and features are used
     pretrained: str | None = None  # folder or hub id of a transformers model to start from; it decides the family
-    vocabulary: Literal["new", "own"] = "new"  # of a pretrained model: from the training texts, or the one it has
+    # Units from the training texts, or those the model has. None: new for a pretrained CTC model, else its own.
+    vocabulary: Literal["new", "own"] | None = None
+    freeze: tuple[str, ...] = ()  # modules, or patterns of their names, that are not trained, such as layers.0
+    adapter: AdapterConfig | None = None  # train this alone, the model it is put on stays as it is
+    train_beside_adapter: tuple[str, ...] = ()  # modules that are trained too; a new output layer is in any case
+    merge_adapter: bool = True  # a LoRA adapter becomes part of the weights in the end; false keeps it apart
     label_smoothing: float = 0.0  # weight of the distance to uniform output
 
     def __post_init__(self) -> None:
         if self.initial is not None and self.pretrained is not None:
             raise ValueError("initial and pretrained are both given; keep one")
-        if self.vocabulary == "own" and self.pretrained is None:
-            raise ValueError("vocabulary is own, but there is no pretrained model; name one, or leave vocabulary out")
+        trained = self.initial is not None or self.pretrained is not None
+        if self.vocabulary is not None and not trained:
+            raise ValueError(
+                f"vocabulary is {self.vocabulary}, but there is no model that has one; name a pretrained or an initial "
+                "model, or leave vocabulary out"
+            )
+        if self.adapter is not None and not trained:
+            raise ValueError("adapter is given, but no model to put it on; name a pretrained or an initial model")
+        if self.freeze and not trained:
+            raise ValueError("freeze would keep weights that nobody trained; name a pretrained or an initial model")
+        if self.freeze and self.adapter is not None:
+            raise ValueError("freeze does nothing beside an adapter, which freezes its whole base; leave it out")
+        if self.adapter is None and (self.train_beside_adapter or not self.merge_adapter):
+            raise ValueError("train_beside_adapter and merge_adapter do nothing without an adapter; leave them out")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; use a share from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seq2SeqConfig(Strict):
+    """Of encoder-decoder models (Whisper): what a window of theirs holds, and what stands around its text."""
+
+    # padded: an utterance for each window. packed: several of one language, joined end to end; far less padding.
+    window: Literal["padded", "packed"] = "padded"
+    language: str | None = None  # token of all utterances; None takes the language of each
+    languages: dict[str, str] = field(default_factory=dict)  # a manifest's language to a token, such as mixed: uz
+    task: Literal["transcribe", "translate"] = "transcribe"
+    timestamps_share: float = 0.0  # windows that are learnt with the times of their utterances
+
+    def __post_init__(self) -> None:
+        if self.language is not None and self.languages:
+            raise ValueError("language and languages are both given; keep one")
+        if not 0 <= self.timestamps_share <= 1:
+            raise ValueError(f"timestamps_share is {self.timestamps_share}; use a share from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +173,7 @@ class TrainingConfig(Strict):
     log_every: int = 10  # updates
     keep_checkpoints: int = 3  # besides the best
     patience: int | None = None  # evaluations without a better WER before stopping early
+    average_decay: float | None = None  # evaluate an exponential moving average of the weights, such as 0.999
     spec_augment_from_epoch: int = 0  # CTC leaves its plateau sooner without SpecAugment
     max_nonfinite_updates: int = 10  # in a row, before the run gives up
     oom_retries: int = 3  # per update
@@ -155,6 +192,8 @@ class TrainingConfig(Strict):
                 raise ValueError(f"{name} is {getattr(self, name)}; use 0 or more")
         if self.keep_checkpoints < 1:
             raise ValueError(f"keep_checkpoints is {self.keep_checkpoints}; use 1 or more, the last one is needed")
+        if self.average_decay is not None and not 0 < self.average_decay < 1:
+            raise ValueError(f"average_decay is {self.average_decay}; use a number between 0 and 1, such as 0.999")
         if self.max_nonfinite_updates < 1:
             raise ValueError(f"max_nonfinite_updates is {self.max_nonfinite_updates}; use 1 or more")
         if not 0 < self.memory_warn_share <= self.memory_act_share <= 1:
@@ -166,8 +205,8 @@ class TrainingConfig(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingConfig(Strict):
-    sinks: tuple[str, ...] = ()  # such as mlflow, tensorboard
-    experiment: str = "harken"  # of MLflow
+    sinks: tuple[str, ...] = ()  # such as mlflow, tensorboard, wandb
+    experiment: str = "harken"  # of MLflow; the project of W&B
     tracking_uri: str | None = None  # an MLflow server or database; None is a file in Harken's home
 
     def __post_init__(self) -> None:
@@ -221,6 +260,7 @@ class Recipe(Strict):
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(normalize="mean-scale"))
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    seq2seq: Seq2SeqConfig = field(default_factory=Seq2SeqConfig)
     augmentation: AugmentConfig | None = None
     curriculum: tuple[StageConfig, ...] = ()
     batches: BatchConfig = field(default_factory=BatchConfig)

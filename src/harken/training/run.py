@@ -20,16 +20,20 @@ from harken.evaluation.evaluate import evaluate_recognizer
 from harken.evaluation.publish import publish_report
 from harken.evaluation.report import Background, ReportConfig
 from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer, pick_device
-from harken.models.family import count_parameters
+from harken.models.adapters import check_adapter_effect, merge_adapter, save_adapter, trainable_report
+from harken.models.family import AcousticModel, count_parameters
 from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
 from harken.tracking.run import RunFolder, read_metrics
-from harken.training.assembly import MANIFEST_SUFFIX, Assembler, DataParts, ModelParts, tokenizer_folder
+from harken.training.assembly import Assembler, DataParts, tokenizer_folder
+from harken.training.augmenting import MANIFEST_SUFFIX
 from harken.training.checkpoint import CheckpointStore
+from harken.training.ema import WeightAverage, averages_of
 from harken.training.interrupt import StopFlag, graceful_interrupt
-from harken.training.loop import Cadence, Interrupted, Span, Trainer, TrainingState
+from harken.training.loop import Cadence, Interrupted, Span, TrainingLoop, TrainingState
 from harken.training.memory import MemoryWatch
+from harken.training.objective import Objective, make_objective
 from harken.training.optimization import Schedule, build_optimizer
 from harken.training.picture import History, draw_history, history_of
 from harken.training.precision import choose_precision
@@ -37,7 +41,8 @@ from harken.training.preparation import Rejection, count_reasons
 from harken.training.progress import ProgressView, SilentView
 from harken.training.recipe import Recipe, augmentation_files
 from harken.training.stages import batches_of, identity_of
-from harken.training.update import Updater
+from harken.training.starting_point import ModelParts
+from harken.training.update import Updater, pieces
 from harken.training.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -64,11 +69,12 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
+    run_id: str | None = None,
     view: ProgressView | None = None,
     sinks: Callable[[RunFolder, Recipe], Sequence[MetricSink]] | None = None,
     provenance: Callable[[Recipe, Path], dict[str, Any]] | None = None,
 ) -> TrainingOutcome:
-    """Run a recipe in a new run folder.
+    """Run a recipe in a new run folder. `run_id` is the folder's name unless given; trackers tell runs apart by it.
 
     Raises InputError for data or settings that cannot work, before the first update; Interrupted after Ctrl-C;
     RunFailed when memory, disk or numbers give out. What was done by then can be resumed.
@@ -77,7 +83,7 @@ def train(
     manifests = manifest_hashes(recipe)  # what is absent is found before there is a folder
     assembler = Assembler(recipe)
     settings = dump_settings(recipe)
-    run = RunFolder.create(folder, name=recipe.name, kind="training", settings=settings)
+    run = RunFolder.create(folder, name=recipe.name, kind="training", settings=settings, run_id=run_id)
     with run:
         write_text(folder / RECIPE, _yaml(settings))
         facts = provenance(recipe, folder) if provenance else {}
@@ -115,6 +121,7 @@ def plan_run(recipe: Recipe) -> dict[str, Any]:
         "rejected": count_reasons([*data.train.rejected, *data.validation.rejected]),
         "family": parts.family,
         "parameters": count_parameters(parts.model),
+        "trained_parameters": count_parameters(parts.model, trainable_only=True),
         "output_units": parts.tokenizer.vocab_size,
         "device": str(device),
         "precision": choose_precision(recipe.training.precision, device).name,
@@ -135,7 +142,7 @@ def plan_run(recipe: Recipe) -> dict[str, Any]:
             {"upper_edge_s": edge, "batch_size": size}
             for edge, size in zip(data.plan.edges_s, data.plan.batch_sizes, strict=True)
         ],
-        "padding_share": round(data.stages[0].sampler.padding_share(), 4),
+        "padding_share": round(data.padding_share, 4),
     }
 
 
@@ -229,7 +236,7 @@ class _Life:
             self.view.say(f"resumed at update {step} of {trainer.cadence.updates}")
         state = trainer.fit(stop, keep_initial=parts.trained_before)
         training_s = max(1e-9, time.monotonic() - started_s)
-        self._finish(parts, trainer)
+        self._finish(parts, data, trainer)
         history = history_of(read_metrics(self.run.path))
         draw_history(history, self.run.path / "training.png", title=self.recipe.name)
         for sink in self.sinks:
@@ -275,22 +282,31 @@ class _Life:
         )
         return parts, data
 
-    def _trainer(self, parts: ModelParts, data: DataParts) -> Trainer:
+    def _trainer(self, parts: ModelParts, data: DataParts) -> TrainingLoop:
         recipe = self.recipe
         device = pick_device(recipe.training.device)
-        precision = choose_precision(recipe.training.precision, device)
         model = parts.model.to(device)
+        objective = make_objective(
+            model,
+            data.labeller,
+            precision=choose_precision(recipe.training.precision, device),
+            smoothing=recipe.model.label_smoothing,
+        )
+        if parts.adapter is not None:
+            self._check_adapter(parts.adapter.name, model, objective, data)
+        decay = recipe.training.average_decay
         cadence = Cadence.of(recipe.training, data.spans)
         schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
         updater = Updater(
             model=model,
+            objective=objective,
             optimizer=build_optimizer(model, recipe.optimizer),
-            precision=precision,
+            precision=objective.precision,
             seed=recipe.seed,
             clip_norm=recipe.optimizer.clip_norm,
-            smoothing=recipe.model.label_smoothing,
             oom_retries=recipe.training.oom_retries,
             on_event=self.run.log_event,
+            average=None if decay is None else WeightAverage(model, decay),
         )
         watch = MemoryWatch(
             device,
@@ -299,13 +315,13 @@ class _Life:
             on_event=self.run.log_event,
             release=data.cache.release,
         )
-        return Trainer(
+        return TrainingLoop(
             updater=updater,
             schedule=schedule,
             cadence=cadence,
             config=recipe.training,
             batches=lambda first, last: batches_of(data.stages, first, last),
-            validate=lambda: validate(model, data.validation_set, tokenizer=parts.tokenizer, precision=precision),
+            validate=lambda: validate(model, objective, data.validation_set, device=device),
             store=CheckpointStore(self.run.path / "checkpoints", keep=recipe.training.keep_checkpoints),
             watch=watch,
             log_metrics=self._log_metrics,
@@ -313,6 +329,17 @@ class _Life:
             view=self.view,
             data=identity_of(data.stages),
         )
+
+    def _check_adapter(self, name: str, model: AcousticModel, objective: Objective, data: DataParts) -> None:
+        """Refuse to train an adapter that the loss does not depend on; say what is trained."""
+        batch = next(pieces(data.stages[0].loader.load(0), 1))
+        tensors = [torch.from_numpy(array).to(objective.precision.device) for array in batch.tensors]
+        effect = check_adapter_effect(model, name, lambda: objective.losses(*tensors))
+        report = trainable_report(model)
+        self.run.log_event(
+            "adapter", name=name, trainable=report.trainable, total=report.total, effect_on_loss=round(effect, 6)
+        )
+        self.view.say(f"adapter {name}: {report}")
 
     def _log_metrics(self, step: int, epoch: float, **numbers: float) -> None:
         self.run.log_metrics(step, epoch, **numbers)
@@ -340,7 +367,7 @@ class _Life:
             model=parts.model,
             features=parts.features,
             tokenizer=parts.tokenizer,
-            config=TorchEngineConfig(device=self.recipe.training.device),
+            config=TorchEngineConfig(device=self.recipe.training.device, task=self.recipe.seq2seq.task),
         )
         utterances = [u for u in read_manifest(manifest) if u.text is not None]
         config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)
@@ -367,11 +394,16 @@ class _Life:
         )
         return name, report.summary
 
-    def _finish(self, parts: ModelParts, trainer: Trainer) -> None:
+    def _finish(self, parts: ModelParts, data: DataParts, trainer: TrainingLoop) -> None:
         """Write report/ and model/ from the checkpoint with the lowest validation WER."""
         best = trainer.store.best()
         if best is not None:
-            parts.model.load_state_dict(trainer.store.load(best).model)
+            checkpoint = trainer.store.load(best)
+            parts.model.load_state_dict({**checkpoint.model, **averages_of(checkpoint.average)})
+        if parts.adapter is not None:
+            save_adapter(parts.model, parts.adapter.name, self.run.path / "adapter")
+            if parts.adapter.kind == "lora" and self.recipe.model.merge_adapter:
+                merge_adapter(parts.model, parts.adapter.name)
         scored_on, report = self._report(parts)
         description = describe(
             parts.model,
@@ -380,6 +412,7 @@ class _Life:
             features=parts.features,
             tokenizer=parts.tokenizer,
             normalizer=self.recipe.data.normalizer,
+            languages=sorted({u.language for u in data.train.utterances if u.language is not None}),
             metrics={scored_on: {key: report[key] for key in ("wer", "cer", "words", "utterances")}},
             provenance={
                 "run": self.run.id,

@@ -10,7 +10,7 @@ from typing import Any
 
 from harken.core import InputError, derive_seed
 from harken.data.loader import BatchLoader
-from harken.data.sampler import BucketSampler
+from harken.data.sampler import Sampler
 from harken.data.select import select_utterances
 from harken.training.loop import Span
 from harken.training.preparation import Subset
@@ -20,12 +20,16 @@ from harken.training.update import BucketBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage: its place among the updates, and what serves its batches, `accumulate` of them an update."""
+    """One stage: its place among the updates, and what serves its batches, `accumulate` of them an update.
+
+    `speech_share` is the share of speech in what the sampler takes for unpadded.
+    """
 
     span: Span
-    sampler: BucketSampler
+    sampler: Sampler
     loader: BatchLoader
     accumulate: int
+    speech_share: float
 
     def batches(self, first: int, last: int) -> Iterator[list[BucketBatch]]:
         """The batches of each update in [first, last), counted from the start of the stage, prepared ahead."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harken.core import RunFailed, derive_seed
 from harken.data.batch import Batch
-from harken.models.family import CtcModel
-from harken.training.loss import ctc_losses
+from harken.training.ema import WeightAverage
+from harken.training.objective import Objective
 from harken.training.optimization import gradient_norm
 from harken.training.precision import Precision
 
@@ -76,16 +76,20 @@ def pieces(batch: Batch, limit: int | None) -> Iterator[Batch]:
 
 @dataclass(kw_only=True)
 class Updater:
-    """Applies updates to one model. `limits` maps a bucket to the utterances that fit at once, learnt from failures."""
+    """Applies updates to one model. `limits` maps a bucket to the rows that fit at once, learnt from failures.
 
-    model: CtcModel
+    `average` takes in the weights after every update that was applied.
+    """
+
+    model: nn.Module
+    objective: Objective
     optimizer: torch.optim.Optimizer
     precision: Precision
     seed: int
     clip_norm: float = 1.0
-    smoothing: float = 0.0
     oom_retries: int = 3
     on_event: EventFunction
+    average: WeightAverage | None = None
     limits: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,6 +112,8 @@ class Updater:
         if applied:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.clip_norm, torch.tensor(norm))
             self.scaler.step(self.optimizer)
+            if self.average is not None:
+                self.average.update()
         else:
             self._restore(buffers)
         self._update_scale(applied)
@@ -172,17 +178,7 @@ class Updater:
 
     def _losses(self, piece: Batch) -> Tensor:
         device = self.precision.device
-        features_BFM = torch.from_numpy(piece.features_BFM).to(device, non_blocking=True)
-        frames_B = torch.from_numpy(piece.frames_B).to(device)
-        with self.precision.autocast():
-            scores_BTV, lengths_B = self.model(features_BFM, frames_B)
-        return ctc_losses(
-            scores_BTV,
-            lengths_B,
-            torch.from_numpy(piece.labels_BT).to(device),
-            torch.from_numpy(piece.label_lengths_B).to(device),
-            smoothing=self.smoothing,
-        )
+        return self.objective.losses(*(torch.from_numpy(array).to(device) for array in piece.tensors))
 
     def _restore(self, buffers: list[Tensor]) -> None:
         with torch.no_grad():

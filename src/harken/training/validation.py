@@ -1,6 +1,6 @@
 """Scoring a model on a whole set while it trains.
 
-Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
+Shapes: B batch, F feature frames, M feature dimensions.
 """
 
 from collections import Counter
@@ -8,18 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from harken.core import Features, Tokenizer, Utterance
-from harken.evaluation.code_switching.scoring import label_words
+from harken.core import Features, Utterance
+from harken.evaluation.code_switching.scoring import label_references
 from harken.evaluation.code_switching.word_languages import WORD_LANGUAGES
 from harken.evaluation.scoring.metrics import Score, score
-from harken.inference.torch_engine import decode_scores, pad_features
-from harken.models.family import CtcModel
-from harken.training.loss import ctc_losses
-from harken.training.precision import Precision
+from harken.inference.torch_engine import pad_features
+from harken.training.objective import Objective, ValidationItem
 from harken.training.preparation import Subset
 
 
@@ -39,28 +36,25 @@ class ValidationResult:
     switch_f1: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationItem:
-    """One utterance ready to be scored: features (frames, dimensions), reference text, labels if it has any."""
-
-    id: str
-    features: Features
-    labels: list[int] | None
-
-
 class ValidationSet:
     """A set that is scored again and again: batches of similar length, their features read one batch ahead.
 
     `read` gives the features of an utterance, from a cache if the caller has one; memory holds two batches of them.
+    `least_s` is what the model reads of the shortest utterance, with padding.
     """
 
-    def __init__(self, subset: Subset, *, read: Callable[[Utterance], Features], batch_s: float) -> None:
+    def __init__(
+        self, subset: Subset, *, read: Callable[[Utterance], Features], batch_s: float, least_s: float = 0.0
+    ) -> None:
         self.subset = subset
         self.utterances = [replace(u, text=text) for u, text in zip(subset.utterances, subset.texts, strict=True)]
         self.references = {u.id: u.text or "" for u in self.utterances}
-        self.has_word_languages = all(_labels_fit(u) for u in self.utterances)
+        self.words = (
+            label_references(self.utterances, normalizer="none") if all(map(_labels_fit, self.utterances)) else None
+        )
         self._read = read
-        self._groups = grouped_by_duration([u.duration_s for u in subset.utterances], batch_s=batch_s)
+        costs_s = [max(u.duration_s, least_s) for u in subset.utterances]
+        self._groups = grouped_by_duration(costs_s, batch_s=batch_s)
 
     def batches(self) -> Iterator[list[ValidationItem]]:
         """Every utterance once, longest first, at most `batch_s` seconds with padding at a time."""
@@ -74,7 +68,7 @@ class ValidationSet:
 
     def _items(self, group: Sequence[int]) -> list[ValidationItem]:
         chosen = [(self.subset.utterances[i], self.subset.labels[i]) for i in group]
-        return [ValidationItem(id=u.id, features=self._read(u), labels=labels) for u, labels in chosen]
+        return [ValidationItem(utterance=u, features=self._read(u), labels=labels) for u, labels in chosen]
 
 
 def _labels_fit(utterance: Utterance) -> bool:
@@ -95,7 +89,7 @@ def grouped_by_duration(durations_s: Sequence[float], *, batch_s: float) -> list
 
 
 def validate(
-    model: CtcModel, validation: ValidationSet, *, tokenizer: Tokenizer, precision: Precision
+    model: nn.Module, objective: Objective, validation: ValidationSet, *, device: torch.device
 ) -> ValidationResult:
     """Greedy decoding of every utterance and its pooled WER, CER and mean loss. The model's mode is put back after."""
     was_training = model.training
@@ -104,13 +98,13 @@ def validate(
     loss, labels = 0.0, 0
     try:
         for batch in validation.batches():
-            features_BFM, frames_B = pad_features([item.features for item in batch], precision.device)
-            with torch.inference_mode(), precision.autocast():
-                scores_BTV, lengths_B = model(features_BFM, frames_B)
-            transcripts = decode_scores(scores_BTV, lengths_B, tokenizer, frame_s=0.0, durations_s=[0.0] * len(batch))
-            hypotheses |= {item.id: t.text for item, t in zip(batch, transcripts, strict=True)}
-            batch_loss, batch_labels = _labelled_loss(scores_BTV, lengths_B, batch)
-            loss, labels = loss + batch_loss, labels + batch_labels
+            features_BFM, frames_B = pad_features([item.features for item in batch], device)
+            with torch.inference_mode():
+                readings = objective.read(features_BFM, frames_B, batch)
+            for item, reading in zip(batch, readings, strict=True):
+                hypotheses[item.utterance.id] = reading.text
+                if reading.loss is not None:
+                    loss, labels = loss + reading.loss, labels + len(item.labels or ())
     finally:
         model.train(was_training)
     result = score(validation.references, hypotheses, normalizer="none")
@@ -141,29 +135,7 @@ def _by_language(result: Score, utterances: Sequence[Utterance]) -> dict[str, fl
 
 
 def _switch_f1(result: Score, validation: ValidationSet) -> float | None:
-    if not validation.has_word_languages:
+    if validation.words is None:
         return None
-    labelled = label_words(result, validation.utterances)
-    if labelled is None:
-        return None
-    f1: float | None = labelled.summarize(result)["switch_points"]["0"]["f1"]
+    f1: float | None = validation.words.summarize(result)["switch_points"]["0"]["f1"]
     return f1
-
-
-def _labelled_loss(scores_BTV: Tensor, lengths_B: Tensor, batch: Sequence[ValidationItem]) -> tuple[float, int]:
-    known = [i for i, item in enumerate(batch) if item.labels]
-    if not known:
-        return 0.0, 0
-    labels = [batch[i].labels or [] for i in known]
-    padded = np.zeros((len(labels), max(map(len, labels))), dtype=np.int64)
-    for row, ids in zip(padded, labels, strict=True):
-        row[: len(ids)] = ids
-    device = scores_BTV.device
-    with torch.inference_mode():
-        losses_B = ctc_losses(
-            scores_BTV[known],
-            lengths_B[known],
-            torch.from_numpy(padded).to(device),
-            torch.tensor([len(ids) for ids in labels], device=device),
-        )
-    return float(losses_B.double().sum()), sum(map(len, labels))

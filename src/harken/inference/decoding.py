@@ -1,0 +1,117 @@
+"""Greedy decoding of a batch, for each kind of acoustic model.
+
+Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab, P positions of an encoder, D width.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from harken.core import InputError, Segment, Tokenizer, Transcript
+from harken.inference.greedy import collapse, transcript_of
+from harken.models.family import CtcModel, Seq2SeqModel
+from harken.text.whisper_tokenizer import START, WhisperTokenizer
+
+TOKENS_PER_S = 50.0
+"""Most tokens of a second of speech, as many as Whisper's encoder has positions in it: an end to endless repetition."""
+LEAST_TOKENS = 10
+
+
+class Decoding(Protocol):
+    """From a batch of features to transcripts, in evaluation mode and without gradients."""
+
+    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]: ...
+
+
+def decode_scores(
+    scores_BTV: Tensor, frames_B: Tensor, tokenizer: Tokenizer, *, frame_s: float, durations_s: Sequence[float]
+) -> list[Transcript]:
+    """Greedy transcripts of a batch of a CTC model's outputs."""
+    best = scores_BTV.log_softmax(-1).max(-1)
+    ids_BT, probabilities_BT = best.indices.cpu().numpy(), best.values.exp().cpu().numpy()
+    return [
+        transcript_of(collapse(ids[:n], probabilities[:n]), tokenizer, frame_s=frame_s, duration_s=duration_s)
+        for ids, probabilities, n, duration_s in zip(
+            ids_BT, probabilities_BT, frames_B.tolist(), durations_s, strict=True
+        )
+    ]
+
+
+class CtcDecoding:
+    """The best id of each frame."""
+
+    def __init__(self, model: CtcModel, tokenizer: Tokenizer, *, frame_s: float) -> None:
+        """`frame_s` is the time from one output frame to the next."""
+        self.model, self.tokenizer, self.frame_s = model, tokenizer, frame_s
+
+    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]:
+        scores_BTV, lengths_B = self.model(features_BFM, frames_B)
+        return decode_scores(scores_BTV, lengths_B, self.tokenizer, frame_s=self.frame_s, durations_s=durations_s)
+
+
+class Seq2SeqDecoding:
+    """The most likely token after the other.
+
+    The language is the one given, or that of the model's own choice among those it knows (Radford et al. 2022, section
+    2.3), which the transcript then names.
+    """
+
+    def __init__(
+        self,
+        model: Seq2SeqModel,
+        tokenizer: Tokenizer,
+        *,
+        language: str | None = None,
+        task: Literal["transcribe", "translate"] = "transcribe",
+    ) -> None:
+        """Raises InputError for a language or a task the model has no token for."""
+        self.model, self.tokenizer = model, whisper_tokenizer(tokenizer)
+        self.language, self.task = language, task
+        if language is not None or not self.tokenizer.multilingual:
+            self.tokenizer.prompt(language=language, task=task)
+
+    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]:
+        encoded_BPD = self.model.encode(features_BFM)
+        languages = self._languages(encoded_BPD)
+        prompts = [self.tokenizer.prompt(language=language, task=self.task) for language in languages]
+        texts = read_tokens(self.model, self.tokenizer, encoded_BPD, prompts=prompts, durations_s=durations_s)
+        return [
+            Transcript(
+                text=text,
+                duration_s=duration_s,
+                segments=(Segment(text=text, start_s=0.0, end_s=duration_s),) if text else (),
+                language=language,
+            )
+            for text, duration_s, language in zip(texts, durations_s, languages, strict=True)
+        ]
+
+    def _languages(self, encoded_BPD: Tensor) -> list[str | None]:
+        if self.language is not None or not self.tokenizer.multilingual:
+            return [self.language] * len(encoded_BPD)
+        names = {id_: code for code, id_ in self.tokenizer.languages.items()}
+        start = self.tokenizer.token_id(START)
+        return [names[id_] for id_ in self.model.choose(encoded_BPD, prompt=[start], choices=list(names))]
+
+
+def read_tokens(
+    model: Seq2SeqModel,
+    tokenizer: WhisperTokenizer,
+    encoded_BPD: Tensor,
+    *,
+    prompts: Sequence[Sequence[int]],
+    durations_s: Sequence[float],
+) -> list[str]:
+    """Greedy texts after each row's prompt. A row of d seconds stops after `TOKENS_PER_S` * d tokens at the latest."""
+    limits = [LEAST_TOKENS + int(TOKENS_PER_S * duration_s) for duration_s in durations_s]
+    return [tokenizer.decode(ids) for ids in model.generate(encoded_BPD, prompts=prompts, max_tokens=limits)]
+
+
+def whisper_tokenizer(tokenizer: Tokenizer) -> WhisperTokenizer:
+    """The tokenizer of an encoder-decoder model. Raises InputError for one of another kind."""
+    if not isinstance(tokenizer, WhisperTokenizer):
+        raise InputError(
+            f"An encoder-decoder model needs Whisper's tokenizer, this is a {type(tokenizer).__name__}.",
+            hint="Use the model folder's own.",
+        )
+    return tokenizer
