@@ -18,13 +18,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from examples.code_switched_curriculum import curriculum_recipe, make_corpora, stage_results
+from examples.code_switched_curriculum import curriculum_recipe, make_corpora
 
 from benchmarks.harness import ROOT, thread_environment, timed
 from harken.data.select import SelectConfig
 from harken.tracking.run import read_metrics
 from harken.training.recipe import Recipe, StageConfig
 from harken.training.run import plan_run, train
+from harken.training.stage_results import stage_results
 
 NAME = "curriculum"
 TITLE = "Curriculum on synthetic Uzbek, Russian and mixed speech"

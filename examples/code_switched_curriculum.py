@@ -8,16 +8,14 @@ speech. The training is `recipes/code-switched-curriculum.yaml`; settings after 
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harken.core import Utterance
 from harken.core.tables import text_table
 from harken.data import code_switched_corpus, write_manifest
-from harken.tracking.run import read_events
 from harken.training import Recipe, load_recipe, train
 from harken.training.progress import progress_view
+from harken.training.stage_results import stage_results, stage_rows
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "code-switched-curriculum.yaml"
 TRAINED_VOICES = (
@@ -27,17 +25,6 @@ HELD_OUT_VOICES = ("ed", "belinda", "m4", "f5")
 SENTENCES = 2400
 HELD_OUT_SENTENCES = 600
 """Spoken for validation; those that are also among the training sentences are left out of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageResult:
-    """Error rates as fractions on the validation set after a stage, `wer` over all and by language."""
-
-    name: str
-    step: int
-    wer: float
-    languages: Mapping[str, float]
-    switch_f1: float | None
 
 
 def make_corpora(
@@ -64,45 +51,6 @@ def curriculum_recipe(manifests: Mapping[str, Path], overrides: Sequence[str] = 
     """The recipe on these manifests."""
     data = [f"data.{name}={path.resolve()}" for name, path in manifests.items()]
     return load_recipe(RECIPE, [*data, *overrides])
-
-
-def stage_results(run: Path) -> list[StageResult]:
-    """What the run folder says about the model before the first stage and after each one, in their order."""
-    # A run that was resumed may have ended a stage twice; the later event is the one that counts.
-    ends: dict[str, dict[str, Any]] = {}
-    for event in read_events(run):
-        if event["event"] in ("before-stages", "stage-ended"):
-            ends[event["stage"] or "before training"] = event
-    return [
-        StageResult(
-            name=name,
-            step=event["step"],
-            wer=event["wer"],
-            languages=event["languages"],
-            switch_f1=event["switch_f1"],
-        )
-        for name, event in ends.items()
-    ]
-
-
-def stage_rows(results: Sequence[StageResult]) -> list[tuple[str, ...]]:
-    """A heading, and a row for each result: rates in percent, a dash for what the run could not tell."""
-    languages = sorted({language for result in results for language in result.languages})
-    heading = ("", *(f"WER {language}" for language in languages), "WER", "switch F1")
-    rows = [
-        (
-            result.name if result.step == 0 else f"after {result.name}",
-            *(_percent(result.languages.get(language)) for language in languages),
-            _percent(result.wer),
-            "-" if result.switch_f1 is None else f"{result.switch_f1:.3f}",
-        )
-        for result in results
-    ]
-    return [heading, *rows]
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f} %"
 
 
 def main() -> None:

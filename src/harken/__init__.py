@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harken.inference.engines import load
+    from harken.models.manager import ModelManager, WhisperModelManager
+    from harken.training.api import Trainer
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["ModelManager", "Trainer", "WhisperModelManager", "__version__", "load"]
 
-_HOMES = {"load": "harken.inference.engines"}
+_HOMES = {
+    "ModelManager": "harken.models.manager",
+    "Trainer": "harken.training.api",
+    "WhisperModelManager": "harken.models.manager",
+    "load": "harken.inference.engines",
+}
 
 
 def __getattr__(name: str) -> Any:

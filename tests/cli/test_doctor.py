@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harken.cli import doctor as room
-from harken.cli.doctor import Check, collect, doctor, home_folder, tone_share
+from harken.cli.doctor import Check, collect, doctor, tone_share
 from harken.core import InputError, MissingPart
 
 
@@ -87,12 +87,6 @@ def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
 def test_home_is_made_and_left_empty(own_home: Path) -> None:
     assert room.check_home().state == "ok"
     assert list(own_home.iterdir()) == []
-    assert home_folder() == own_home
-
-
-def test_home_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARKEN_HOME")
-    assert home_folder() == Path.home() / ".harken"
 
 
 @pytest.mark.parametrize(("threads", "state"), [("1", "ok"), ("100000", "broken"), ("many", "ok")])

@@ -33,7 +33,7 @@ COMMANDS = [
     ["compare"],
     ["transcribe"],
     ["models"],
-    *(["models", name] for name in ("import", "list", "show", "register", "promote", "push")),
+    *(["models", name] for name in ("import", "variants", "list", "show", "register", "promote", "push")),
     ["runs"],
     ["runs", "list"],
     ["runs", "show"],

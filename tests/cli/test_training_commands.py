@@ -1,6 +1,7 @@
 """`harken train` and `harken runs`: what is printed where, and what is refused before anything is written."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,14 @@ def test_runs_list_and_show(harken: Harken, trained: tuple[Path, Any]) -> None:
     listed = harken("runs", "list", "--dir", run.parent)
     assert (listed.code, listed.err) == (0, "")
     head, line = listed.out.splitlines()
-    assert head.split() == ["run", "status", "updates", "best", "WER"]
-    assert line.split()[:3] == ["tiny", "finished", "2"]
-    assert harken("runs", "list", "--dir", run.parent, "--json").json[0]["id"] == "tiny"
+    assert head.split() == ["run", "status", "updates", "best", "WER", "id"]
+    assert line.split()[:3] == [str(run), "finished", "2"]
+    (record,) = harken("runs", "list", "--dir", run.parent, "--json").json
+    # Trackers tell runs apart by their ids, so a folder's name, which may come again elsewhere, is none.
+    assert re.fullmatch(r"tiny-\d{8}-\d{6}-\w{4}", record["id"])
+    assert line.split()[-1] == record["id"]
     shown = harken("runs", "show", run)
-    assert shown.out.splitlines()[0] == "tiny: finished"
+    assert shown.out.splitlines()[0] == f"{record['id']}: finished"
     assert [row.split()[0] for row in shown.out.splitlines()[1:5]] == ["update", "0", "1", "2"]
     assert set(harken("runs", "show", run, "--json").json) == {"record", "metrics", "events"}
 
@@ -117,7 +121,10 @@ def test_a_wrong_recipe_is_an_error_with_the_setting(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent.yaml", "absent.yaml does not exist. Check the path."), (".", "cannot be read as UTF-8 text")],
+    [
+        ("absent.yaml", "absent.yaml does not exist. Check the path."),
+        (".", "is a folder. Name the YAML file inside it"),
+    ],
 )
 def test_recipes_that_are_none(harken: Harken, tmp_path: Path, name: str, message: str) -> None:
     answer = harken("train", tmp_path / name)

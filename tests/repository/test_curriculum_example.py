@@ -1,27 +1,18 @@
-"""The curriculum example: what it makes, what it reads from the run folder, and what its stages teach."""
+"""The curriculum example: what it makes, and what its stages teach."""
 
 import json
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from examples.code_switched_curriculum import (
-    RECIPE,
-    curriculum_recipe,
-    make_corpora,
-    stage_results,
-    stage_rows,
-    without_texts_of,
-)
+from examples.code_switched_curriculum import RECIPE, curriculum_recipe, make_corpora, without_texts_of
 
 from harken.audio.augment import NoiseConfig
 from harken.core import InputError, Utterance
-from harken.core.tables import text_table
 from harken.data.manifest import read_manifest
-from harken.tracking.run import RunFolder
 from harken.training.recipe import load_recipe
 from harken.training.run import train
+from harken.training.stage_results import stage_results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,34 +58,6 @@ def test_a_sentence_that_was_trained_on_is_no_test() -> None:
     training = [saying("a", "salom bugun"), saying("b", "дом")]
     spoken = [saying("c", "дом"), saying("d", "salom"), saying("e", "дом bugun")]
     assert [utterance.id for utterance in without_texts_of(training, spoken)] == ["d", "e"]
-
-
-def end_of(stage: str | None, step: int, wer: float, languages: Mapping[str, float], f1: float | None) -> dict:  # type: ignore[type-arg]
-    return {"step": step, "stage": stage, "wer": wer, "languages": dict(languages), "switch_f1": f1}
-
-
-@pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    """A run that was killed after its first stage and resumed from before its end."""
-    with RunFolder.create(tmp_path / "run", name="staged", kind="training", settings={}) as run:
-        run.log_event("before-stages", **end_of(None, 0, 1.25, {"mixed": 1.5, "uz": 1.0}, None))
-        run.log_event("stage-ended", **end_of("clean", 20, 0.9, {"mixed": 0.9, "uz": 0.9}, 0.1))
-        run.log_event("resumed", step=10)
-        run.log_event("stage-ended", **end_of("clean", 20, 0.5, {"mixed": 0.625, "uz": 0.25}, 0.4375))
-        run.log_event("checkpoint", step=20, folder="step-000020")
-        run.log_event("stage-ended", **end_of("mixed", 40, 0.125, {"mixed": 0.1666, "uz": 0.0}, 1.0))
-    return tmp_path / "run"
-
-
-def test_the_table_is_what_the_run_folder_says(run_folder: Path) -> None:
-    results = stage_results(run_folder)
-    assert [(result.name, result.step) for result in results] == [("before training", 0), ("clean", 20), ("mixed", 40)]
-    assert text_table(stage_rows(results)).splitlines() == [
-        "                 WER mixed   WER uz      WER  switch F1",
-        "before training    150.0 %  100.0 %  125.0 %          -",
-        "after clean         62.5 %   25.0 %   50.0 %      0.438",
-        "after mixed         16.7 %    0.0 %   12.5 %      1.000",
-    ]
 
 
 def test_the_guide_shows_the_measured_table() -> None:

@@ -1,9 +1,12 @@
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harken.training.picture import History, draw_history, history_of, summary_rows
+from harken.training.picture import History, draw_history, history_figure, history_of, summary_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS: list[dict[str, Any]] = [
     {"step": 0, "epoch": 0.0, "val_wer": 1.25, "val_cer": 1.0, "val_loss": 4.0},
@@ -12,6 +15,12 @@ METRICS: list[dict[str, Any]] = [
     {"step": 20, "epoch": 1.0, "train_loss": 0.5},
     {"step": 30, "epoch": 1.5, "train_loss": None},
     {"step": 40, "epoch": 2.0, "val_wer": 0.25, "val_cer": 0.1, "val_loss": 0.5},
+]
+EVENTS: list[dict[str, Any]] = [
+    {"event": "before-stages", "step": 0, "stage": None, "wer": 1.25, "languages": {}, "switch_f1": None},
+    {"event": "stage-ended", "step": 20, "stage": "clean", "wer": 0.25, "languages": {}, "switch_f1": None},
+    {"event": "checkpoint", "step": 20},
+    {"event": "stage-ended", "step": 40, "stage": "code_switch", "wer": 0.25, "languages": {}, "switch_f1": None},
 ]
 KINDS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 
@@ -74,3 +83,36 @@ def test_the_picture_is_written(history: History, suffix: str, tmp_path: Path) -
     draw_history(history, path, title="digits & <tones> ñ")
     assert path.read_bytes().startswith(KINDS[suffix])
     assert path.stat().st_size > 10_000
+
+
+def upright_lines(axes: "Axes") -> list[tuple[float, str]]:
+    """Place and style of the lines that go from the bottom to the top of a panel."""
+    return [(line.get_xdata()[0], line.get_linestyle()) for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+
+
+def test_a_line_with_its_name_stands_where_each_stage_ends() -> None:
+    history = history_of(METRICS, EVENTS)
+    assert history.stage_ends == ((20, "clean"), (40, "code_switch"))
+    *panels, summary = history_figure(history, title="staged").axes
+    for axes in panels:
+        assert upright_lines(axes) == [(20, "-"), (40, "-"), (20, "--")]  # the last marks the best
+        names = [(text.xy[0], text.get_text()) for text in axes.texts if text.get_text() in ("clean", "code_switch")]
+        assert names == [(20, "clean"), (40, "code_switch")]
+    assert [axes.get_title(loc="right") for axes in panels] == ["", "125 before training", "100 before training"]
+    assert upright_lines(summary) == []
+
+
+def test_dollars_in_names_are_no_mathematics(tmp_path: Path) -> None:
+    history = History(train=((1, 2.0),), evaluations=(), stage_ends=((1, "up to $x^$"),))
+    draw_history(history, tmp_path / "training.svg", title="for $x^$")
+    assert "<!-- for $x^$ -->" in (tmp_path / "training.svg").read_text(encoding="utf-8")
+
+
+def test_without_stages_only_the_best_is_marked() -> None:
+    *panels, _ = history_figure(history_of(METRICS), title="plain").axes
+    assert [upright_lines(axes) for axes in panels] == [[(20, "--")]] * 3
+    assert [[text.get_text() for text in axes.texts] for axes in panels] == [
+        [],
+        ["125 before training", "25.00"],
+        ["100 before training", "10.00"],
+    ]

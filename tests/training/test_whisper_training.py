@@ -294,9 +294,24 @@ def test_a_frozen_part_stays(fine_tuning: MakeRecipe, pretrained: Path, tmp_path
     train(fine_tuning("model.freeze=[model.encoder]"), tmp_path / "run")
     before = load_pretrained(pretrained).model.state_dict()
     after = CheckpointStore(tmp_path / "run" / "checkpoints").load(4).model  # the best may be the untouched base
-    same = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
-    assert {name for name in after if ".encoder." in name} <= same
-    assert len(same) < len(after)
+    assert not any(".encoder." in name for name in after)  # they are where the run took them from
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in after.items())
+    final = load_model(tmp_path / "run" / "model").model.state_dict()
+    assert all(torch.equal(final[name], tensor) for name, tensor in before.items() if ".encoder." in name)
+
+
+def test_checkpoints_of_an_adapter_are_small_and_know_their_base(
+    fine_tuning: MakeRecipe, pretrained: Path, tmp_path: Path
+) -> None:
+    recipe = fine_tuning("model.adapter={rank: 2, targets: [q_proj]}", "training.updates=8")
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", view=Stopper(3))
+    checkpoint = CheckpointStore(tmp_path / "run" / "checkpoints").load(3)
+    assert checkpoint.model
+    assert all("adapter_default" in name for name in checkpoint.model)
+    random_whisper(pretrained, seed=7, times_s=1.5, d_model=32, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.02)
+    with pytest.raises(InputError, match="frozen weights of the model are not those the run began with"):
+        resume(tmp_path / "run")
 
 
 def test_further_training_of_a_run(fine_tuning: MakeRecipe, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Literal, cast
 import numpy as np
 
 from harken.core import HarkenError, MissingPart, Waveform
+from harken.core.home import home_folder
 from harken.core.units import format_bytes, samples_to_seconds
 
 State = Literal["ok", "missing", "broken"]
@@ -293,11 +294,6 @@ def _write_av(tone: Waveform, codec: Codec) -> bytes:
 
 
 # Facts about the system
-
-
-def home_folder() -> Path:
-    """Where Harken keeps what outlives a run: HARKEN_HOME, or .harken in the user's home."""
-    return Path(os.environ.get("HARKEN_HOME") or Path.home() / ".harken")
 
 
 def _version(package: str) -> str:

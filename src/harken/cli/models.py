@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harken.cli.model_import import import_model
+from harken.cli.model_variants import list_variants
 from harken.cli.output import complain, counted, note, print_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ UriOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 app.command("import")(import_model)
+app.command("variants")(list_variants)
 
 
 @app.command("list")
@@ -185,8 +187,8 @@ def push(
 
 
 def _registry(uri: str | None) -> "ModelRegistry":
-    from harken.cli.doctor import home_folder
     from harken.core import InputError
+    from harken.core.home import home_folder
     from harken.models.registry import ModelRegistry
 
     if uri is not None and "://" not in uri and not uri.startswith("databricks"):

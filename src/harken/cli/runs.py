@@ -25,7 +25,7 @@ def list_runs(
     records, damaged = [], 0
     for path in sorted(folder.glob("*/run.json")):
         try:
-            records.append(read_record(path.parent))
+            records.append({**read_record(path.parent), "folder": str(path.parent)})
         except HarkenError as err:
             complain(str(err))
             damaged += 1
@@ -47,10 +47,9 @@ def _overview(records: list[dict[str, Any]]) -> str:
     for record in records:
         result = record.get("result") or {}
         wer = result.get("best_wer")
-        rows.append(
-            (record["id"], record["status"], result.get("updates", ""), "" if wer is None else f"{100 * wer:.2f} %")
-        )
-    return text_table([("run", "status", "updates", "best WER"), *rows])
+        rate = "" if wer is None else f"{100 * wer:.2f} %"
+        rows.append((record["folder"], record["status"], result.get("updates", ""), rate, record["id"]))
+    return text_table([("run", "status", "updates", "best WER", "id"), *rows])
 
 
 @app.command("show")
@@ -61,6 +60,7 @@ def show(
     """Show a run: how it stands, its evaluations, and what happened in it."""
     from harken.core.tables import text_table
     from harken.tracking.run import read_events, read_metrics, read_record
+    from harken.training.stage_results import BEFORE_STAGES, STAGE_ENDED, results_in, stage_rows
 
     record, metrics, events = read_record(run), read_metrics(run), read_events(run)
     if json_output:
@@ -79,7 +79,11 @@ def show(
         if line.get("val_wer") is not None
     ]
     typer.echo(text_table([("update", "epoch", "WER", "CER", "loss"), *rows]))
-    shown = [event for event in events if event["event"] != "checkpoint"]
+    if stages := results_in(events):
+        typer.echo(f"\n{text_table(stage_rows(stages))}")
+    shown = [event for event in events if event["event"] not in ("checkpoint", BEFORE_STAGES, STAGE_ENDED)]
+    if stages and shown:
+        typer.echo()
     for event in shown[-10:]:
         rest = {key: value for key, value in event.items() if key not in ("event", "step", "time")}
         when = "" if event["step"] is None else f" at {event['step']}"

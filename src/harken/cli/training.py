@@ -1,15 +1,13 @@
 """`harken train`: run a recipe, or go on with a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harken.cli.output import counted, note, print_json
 
 if TYPE_CHECKING:
-    from harken.core import MetricSink
-    from harken.tracking.run import RunFolder
     from harken.training.recipe import Recipe
     from harken.training.run import TrainingOutcome
 
@@ -58,53 +56,22 @@ def run_recipe(recipe: "Recipe", out: Path | None) -> "TrainingOutcome":
     from harken.tracking.run import new_run_id
     from harken.training.progress import progress_view
     from harken.training.run import train as run
+    from harken.training.tracked import open_recipe_sinks, recipe_provenance
 
     run_id = new_run_id(recipe.name)
     folder = out or Path("runs") / run_id
     note(f"run folder: {folder}")
     with progress_view() as view:
-        return run(recipe, folder, run_id=run_id, view=view, sinks=open_recipe_sinks, provenance=_provenance)
+        return run(recipe, folder, run_id=run_id, view=view, sinks=open_recipe_sinks, provenance=recipe_provenance)
 
 
 def _resume(folder: Path) -> "TrainingOutcome":
     from harken.training.progress import progress_view
     from harken.training.run import resume
+    from harken.training.tracked import open_recipe_sinks
 
     with progress_view() as view:
         return resume(folder, view=view, sinks=open_recipe_sinks)
-
-
-def _provenance(recipe: "Recipe", folder: Path) -> dict[str, Any]:
-    from harken.tracking.provenance import collect_provenance
-
-    return collect_provenance(
-        repository=Path.cwd(), data={}, seeds={"recipe": recipe.seed}, diff_file=folder / "code.diff"
-    )
-
-
-def open_recipe_sinks(run: "RunFolder", recipe: "Recipe") -> "list[MetricSink]":
-    """The sinks a recipe names, started."""
-    if not recipe.tracking.sinks:
-        return []
-    from harken.cli.doctor import home_folder
-    from harken.core import dump_settings
-    from harken.tracking.sinks import open_sinks
-
-    place = recipe.tracking
-    options: dict[str, dict[str, Any]] = {
-        "mlflow": {"experiment": place.experiment, "tracking_uri": place.tracking_uri},
-        "wandb": {"project": place.experiment},
-    }
-    sinks = open_sinks(
-        place.sinks,
-        home=home_folder(),
-        run_folder=run.path,
-        options={name: value for name, value in options.items() if name in place.sinks},
-        on_failure=lambda name, err: run.log_event("sink-failed", sink=name, error=str(err)),
-    )
-    for sink in sinks:
-        sink.start(run.id, recipe.name, dump_settings(recipe), {"kind": "training"})
-    return sinks
 
 
 def _dry_run(recipe: "Recipe", json_output: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def random_whisper(
     Weights are drawn from `seed`; the global generator is left as it was.
     """
     import torch
-    import transformers
 
+    transformers: Any = import_module("transformers")  # partly without types
     tokens = whisper_tokens(languages, times_s=times_s)
     end, start = tokens["<|endoftext|>"], tokens["<|startoftranscript|>"]
     special = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
@@ -76,8 +77,8 @@ def random_wav2vec2(folder: Path, *, letters: str = "", seed: int = 0, **config:
     By default a small one without dropout; `config` are fields of Wav2Vec2Config.
     """
     import torch
-    import transformers
 
+    transformers: Any = import_module("transformers")  # partly without types
     vocabulary = {"<pad>": 0, "|": 1, **{letter: place for place, letter in enumerate(letters, start=2)}}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "Interrupted": "loop",
     "Recipe": "recipe",
+    "Trainer": "api",
     "TrainingOutcome": "run",
     "load_recipe": "recipe",
     "plan_run": "run",

@@ -37,7 +37,7 @@ _FOLDER = re.compile(r"step-(\d{6,})$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint in memory: `state` is plain data, the tensors are on the CPU.
+    """One checkpoint in memory: `state` is plain data, the tensors are on the CPU, `model` are those that are trained.
 
     `average` is the state of the weights' moving average, empty where there is none.
     """

@@ -21,6 +21,7 @@ from harken.training.progress import ProgressView, Standing
 from harken.training.recipe import TrainingConfig
 from harken.training.update import BucketBatch, Updater, UpdateResult
 from harken.training.validation import ValidationResult
+from harken.training.weights import frozen_fingerprint, load_trained_state, trained_state
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class TrainingLoop:
         self.state = TrainingState()
         self.audio_s = 0.0
         self.wait_s = 0.0
+        self._frozen = frozen_fingerprint(updater.model)
         self._window = _Window()
         self._result: UpdateResult | None = None
         self._evaluated_at = 0
@@ -167,7 +169,8 @@ class TrainingLoop:
     def restore(self) -> int:
         """Continue from the newest whole checkpoint; returns its update, 0 where there is none.
 
-        Raises InputError when checkpoints exist and none of them is whole, or when the data make other batches now.
+        Raises InputError when checkpoints exist and none of them is whole, when the data make other batches now, and
+        when the frozen weights are others.
         """
         checkpoint, damaged = self.store.load_newest()
         for error in damaged:
@@ -181,7 +184,12 @@ class TrainingLoop:
                 f"{self.store.folder}: the usable training data are not those the run began with.",
                 hint="Restore the audio that events.jsonl says was left out, or start a new run.",
             )
-        self.updater.model.load_state_dict(checkpoint.model)
+        if checkpoint.state["frozen"] != self._frozen:
+            raise InputError(
+                f"{self.store.folder}: the frozen weights of the model are not those the run began with.",
+                hint="Restore the folder that model.pretrained or model.initial names, or start a new run.",
+            )
+        load_trained_state(self.updater.model, checkpoint.model)
         self.updater.optimizer.load_state_dict(checkpoint.optimizer)
         self.updater.load_state(checkpoint.state["updater"])
         if self.updater.average is not None:
@@ -355,10 +363,15 @@ class TrainingLoop:
 
     def _checkpoint(self) -> None:
         started = time.monotonic()
-        state = {"training": asdict(self.state), "updater": self.updater.state(), "data": self.data}
+        state = {
+            "training": asdict(self.state),
+            "updater": self.updater.state(),
+            "data": self.data,
+            "frozen": self._frozen,
+        }
         folder = self.store.save(
             self.state.update,
-            model=self.updater.model.state_dict(),
+            model=trained_state(self.updater.model),
             optimizer=self.updater.optimizer.state_dict(),
             state=state,
             average=None if self.updater.average is None else self.updater.average.state(),

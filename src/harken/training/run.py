@@ -25,7 +25,7 @@ from harken.models.family import AcousticModel, count_parameters
 from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
-from harken.tracking.run import RunFolder, read_metrics
+from harken.tracking.run import RunFolder, read_events, read_metrics
 from harken.training.assembly import Assembler, DataParts, tokenizer_folder
 from harken.training.augmenting import MANIFEST_SUFFIX
 from harken.training.checkpoint import CheckpointStore
@@ -44,6 +44,7 @@ from harken.training.stages import batches_of, identity_of
 from harken.training.starting_point import ModelParts
 from harken.training.update import Updater, pieces
 from harken.training.validation import validate
+from harken.training.weights import load_trained_state
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +238,7 @@ class _Life:
         state = trainer.fit(stop, keep_initial=parts.trained_before)
         training_s = max(1e-9, time.monotonic() - started_s)
         self._finish(parts, data, trainer)
-        history = history_of(read_metrics(self.run.path))
+        history = history_of(read_metrics(self.run.path), read_events(self.run.path))
         draw_history(history, self.run.path / "training.png", title=self.recipe.name)
         for sink in self.sinks:
             sink.artifact(self.run.path / "training.png")
@@ -399,7 +400,7 @@ class _Life:
         best = trainer.store.best()
         if best is not None:
             checkpoint = trainer.store.load(best)
-            parts.model.load_state_dict({**checkpoint.model, **averages_of(checkpoint.average)})
+            load_trained_state(parts.model, {**checkpoint.model, **averages_of(checkpoint.average)})
         if parts.adapter is not None:
             save_adapter(parts.model, parts.adapter.name, self.run.path / "adapter")
             if parts.adapter.kind == "lora" and self.recipe.model.merge_adapter:
