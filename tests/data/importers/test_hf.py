@@ -8,7 +8,7 @@ import pytest
 
 from harken.core import InputError, MissingPart, RunFailed
 from harken.data.importers import import_corpus
-from harken.data.importers.hf import import_hf
+from harken.data.importers.hf import HUB_NAMES, import_hf
 from harken.testing import check_importer
 
 SaveTone = Callable[..., Path]
@@ -142,7 +142,8 @@ def test_the_hub_within_reach(
     path = str(save_tone(tmp_path / "a.wav"))
     asked = []
 
-    def load(name: str, config: str | None = None, split: str | None = None) -> Any:
+    def load(name: str, config: str | None = None, split: str | None = None, *, streaming: bool) -> Any:
+        assert not streaming
         asked.append((name, config, split))
         data = datasets.Dataset.from_dict({"audio": [path], "text": ["MARK"], "speaker": ["0003"]})
         data = data.cast_column("audio", datasets.Audio())
@@ -158,6 +159,46 @@ def test_the_hub_within_reach(
         ("openslr/librispeech_asr", "clean", "test"),
         ("openslr/librispeech_asr", "other", "train.500"),
     ]
+
+
+@pytest.fixture
+def published(datasets: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, save_tone: SaveTone) -> Path:
+    """A data set in the hub's layout, parquet files with the audio in them, that the name `mine` stands for."""
+    folder = tmp_path / "published"
+    for split, count in (("train", 5), ("test", 2)):
+        paths = [str(save_tone(tmp_path / f"{split}-{number}.wav")) for number in range(count)]
+        data = datasets.Dataset.from_dict({"audio": paths, "text": [f"{split} {number}" for number in range(count)]})
+        data = data.cast_column("audio", datasets.Audio(decode=False))
+        data = data.map(lambda row: {"audio": {"bytes": Path(row["audio"]["path"]).read_bytes(), "path": "a.wav"}})
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        data.cast_column("audio", datasets.Audio()).to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setitem(HUB_NAMES, "mine", (str(folder), None, None))
+    return folder
+
+
+def test_a_stream_gives_what_a_download_gives(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    streamed = import_corpus("hf", "mine", out=tmp_path / "streamed", streaming=True)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))  # nothing is kept besides the audio
+    whole = import_corpus("hf", "mine", out=tmp_path / "whole")
+    assert list((tmp_path / "cache").rglob("*.arrow"))
+    assert [(u.id, u.text, u.duration_s) for u in streamed.utterances] == [
+        (u.id, u.text, u.duration_s) for u in whole.utterances
+    ]
+    assert len(streamed.utterances) == 7
+    assert [Path(u.audio).read_bytes() for u in streamed.utterances] == [
+        Path(u.audio).read_bytes() for u in whole.utterances
+    ]
+
+
+def test_a_few_rows_of_each_split(published: Path, tmp_path: Path) -> None:
+    few = import_corpus("hf", "mine", out=tmp_path / "few", rows=2)
+    assert [u.text for u in few.utterances] == ["train 0", "train 1", "test 0", "test 1"]
+    assert len(list((tmp_path / "few" / "audio").rglob("*.wav"))) == 4
+    with pytest.raises(InputError, match="rows is 0"):
+        import_corpus("hf", "mine", out=tmp_path / "few", rows=0)
+    with pytest.raises(InputError, match="streaming does nothing for the folder"):
+        import_corpus("hf", published, streaming=True)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

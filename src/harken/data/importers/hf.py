@@ -6,7 +6,9 @@ A manifest needs files, so audio that a data set holds as bytes is written out, 
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,19 +42,31 @@ def import_hf(
     text_column: str | None = None,
     speaker_column: str | None = None,
     language_column: str | None = None,
+    streaming: bool = False,
+    rows: int | None = None,
     threads: int | None = None,
 ) -> Iterator[Utterance]:
     """Utterances of a saved folder, or of the hub's data set `source` (owner/name, or a name in HUB_NAMES), by split.
 
-    Audio held as bytes is written to `out`/audio; `out` is needed then. The columns of text, speaker and language are
-    the named ones, or the first of TEXT_COLUMNS, SPEAKER_COLUMNS, LANGUAGE_COLUMNS that exist; the id is a column of
-    ID_COLUMNS or the split and row number. `tags` hold the split and every other column of plain values. Rejected are
-    rows without text or audio and unusable files. Raises MissingPart without the package datasets, InputError for a
-    folder that is none and columns that are absent, RunFailed when the hub cannot be reached.
+    Audio held as bytes is written to `out`/audio; `out` is needed then. The columns of text, speaker and language
+    are the named ones, or the first of TEXT_COLUMNS, SPEAKER_COLUMNS, LANGUAGE_COLUMNS that exist; the id is a
+    column of ID_COLUMNS or the split and row number. With `streaming` the hub's rows are taken as they arrive: no
+    copy of the data set is kept besides the audio files. `rows` takes that many of each split; of the hub, nothing
+    beyond them is fetched. `tags` hold the split and every other column of plain values. Rejected are rows without
+    text or audio and unusable files. Raises MissingPart without the package datasets, InputError for a folder that
+    is none and columns that are absent, RunFailed when the hub cannot be reached.
     """
     # A path is a folder; "owner/name" that is no folder here can only be meant for the hub.
     local = source.exists() or source.is_absolute() or str(source).startswith(".")
-    found = _load_folder(source) if local else _load_hub(str(source), config, comma_separated(splits))
+    if rows is not None and rows < 1:
+        raise InputError(f"rows is {rows}.", hint="Take 1 or more, or leave it out for all.")
+    if local and streaming:
+        raise InputError(f"streaming does nothing for the folder {source}.", hint="Leave it out.")
+    found = (
+        _load_folder(source)
+        if local
+        else _load_hub(str(source), config, comma_separated(splits), streaming=streaming or rows is not None)
+    )
     wanted = comma_separated(splits) or list(found)
     absent = [name for name in wanted if name not in found]
     if absent:
@@ -68,7 +82,7 @@ def import_hf(
                 "language": _column(dataset, language_column, LANGUAGE_COLUMNS),
                 "id": _column(dataset, None, ID_COLUMNS),
             }
-            for index, row in enumerate(_plain_rows(dataset, audio)):
+            for index, row in enumerate(islice(_plain_rows(dataset, audio), rows)):
                 item = f"{split}[{index}]"
                 if names["text"] and row[names["text"]] is None:
                     reject(item, f"the column {names['text']!r} is empty")
@@ -164,6 +178,8 @@ def _plain_rows(dataset: Any, audio: str) -> Iterator[dict[str, Any]]:
 
 def _audio_column(dataset: Any, source: Path) -> str:
     datasets = _package()
+    if dataset.features is None:  # a stream whose files do not say what is in them
+        raise InputError(f"{source} does not say which columns it has.", hint="Import it without streaming.")
     found = [name for name, kind in dataset.features.items() if isinstance(kind, datasets.Audio)]
     if not found:
         raise InputError(
@@ -198,14 +214,14 @@ def _load_folder(source: Path) -> Mapping[str, Any]:
     return {str(loaded.split or "all"): loaded}
 
 
-def _load_hub(name: str, config: str | None, splits: list[str]) -> Mapping[str, Any]:
-    datasets = _package()
+def _load_hub(name: str, config: str | None, splits: list[str], *, streaming: bool) -> Mapping[str, Any]:
+    load = partial(_package().load_dataset, streaming=streaming)
     identifier, usual_config, usual_split = HUB_NAMES.get(name, (name, None, None))
     splits = splits or ([usual_split] if usual_split else [])
     try:
         if not splits:
-            return {str(key): part for key, part in datasets.load_dataset(identifier, config or usual_config).items()}
-        return {split: datasets.load_dataset(identifier, config or usual_config, split=split) for split in splits}
+            return {str(key): part for key, part in load(identifier, config or usual_config).items()}
+        return {split: load(identifier, config or usual_config, split=split) for split in splits}
     # Whatever goes wrong between here and the hub (network, access, a broken repository) has the same way out.
     except Exception as err:
         raise RunFailed(
