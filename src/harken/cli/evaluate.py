@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harken.cli.output import note, print_json
-from harken.cli.speech import DeviceOption
+from harken.cli.speech import DeviceOption, LanguageOption
 
 if TYPE_CHECKING:
     from harken.cli.scoring import Scoring
@@ -50,13 +50,16 @@ def evaluate(
     samples: SamplesOption = 1000,
     seed: SeedOption = 42,
     device: DeviceOption = "auto",
+    language: LanguageOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Score a model on a test set: WER and CER with intervals, under conditions, with an analysis of its errors."""
     scoring = _scoring(locals())
     from harken.cli.scoring import evaluate_model
 
-    report = evaluate_model(model, scoring, out=out, conditions=conditions, batch_size=batch_size, device=device)
+    report = evaluate_model(
+        model, scoring, out=out, conditions=conditions, batch_size=batch_size, device=device, language=language
+    )
     _show(report, out, json_output)
 
 

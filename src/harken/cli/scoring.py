@@ -41,6 +41,7 @@ def evaluate_model(
     conditions: str = "clean",
     batch_size: int = 16,
     device: str = "auto",
+    language: str | None = None,
 ) -> "EvaluationReport":
     """The report of a model on a test set, published in `out` if given."""
     import torch
@@ -69,7 +70,7 @@ def evaluate_model(
         {"batch_size": batch_size if scoring.latency_budget_ms is None else 1},
         source="harken evaluate",
     )
-    recognizer = load(model, config=TorchEngineConfig(device=device))
+    recognizer = load(model, config=TorchEngineConfig(device=device, language=language))
     read = _reader(recognizer.sample_rate_hz)
     with _progress([condition.name for condition in chosen]) as progress:
         report = evaluate_recognizer(

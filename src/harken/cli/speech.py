@@ -9,6 +9,11 @@ from harken.cli.output import complain, counted, note
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(help="What is spoken, such as uz; for Whisper. Without it: the model's one language, or its guess."),
+]
+TaskOption = Annotated[str, typer.Option(help="transcribe, or translate (into English); for Whisper.")]
 
 
 def transcribe(
@@ -18,13 +23,15 @@ def transcribe(
     out: Annotated[Path | None, typer.Option(help="Folder for one transcript file per audio file.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     device: DeviceOption = "auto",
+    language: LanguageOption = None,
+    task: TaskOption = "transcribe",
 ) -> None:
     """Transcribe audio files.
 
     One file's transcript is printed as it is; with several, each line names its file. A file that cannot be read is
     reported and the others go on; the exit code is 2 then.
     """
-    from harken.core import InputError
+    from harken.core import InputError, parse_settings
     from harken.inference.engines import load
     from harken.inference.files import transcribe_files
     from harken.inference.formats import FORMATS, render
@@ -34,7 +41,8 @@ def transcribe(
     if style not in FORMATS:
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
     targets = _targets(files, out, style) if out is not None else None
-    recognizer = load(model, config=TorchEngineConfig(device=device))
+    settings = {"device": device, "language": language, "task": task}
+    recognizer = load(model, config=parse_settings(TorchEngineConfig, settings, source="harken transcribe"))
     failed = 0
     for number, result in enumerate(transcribe_files(recognizer, files)):
         if result.transcript is None:
