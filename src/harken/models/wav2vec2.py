@@ -26,6 +26,8 @@ from torch.nn import functional
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Strict, Tokenizer
 from harken.core.files import write_json
+from harken.models.convolution import encode_samples
+from harken.models.dropout import use_fast_dropout
 from harken.models.family import CtcModel, ModelFamily
 from harken.models.frontend import frame_mask
 from harken.models.pretrained import (
@@ -77,6 +79,7 @@ class Wav2Vec2Ctc(CtcModel):
         self.add_module(self._base_name, network.base_model)
         self.dropout = network.dropout
         self.lm_head = network.lm_head
+        use_fast_dropout(self)
         if settings.freeze_feature_encoder:
             self.freeze_feature_encoder()
         if settings.mask_time_prob > 0 and not hasattr(self.base, "masked_spec_embed"):
@@ -126,6 +129,8 @@ class Wav2Vec2Ctc(CtcModel):
     def _encode_samples(self, waveform_BS: Tensor, samples_B: Tensor) -> Tensor:
         """(B, T, channels) outputs of the convolutions."""
         layers = self.base.feature_extractor.conv_layers
+        if waveform_BS.device.type == "cpu":
+            return encode_samples(layers, waveform_BS, samples_B)
         x = waveform_BS[:, None]
         for layer in layers:
             if layer is layers[0] and self.config.feat_extract_norm == "group":

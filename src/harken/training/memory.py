@@ -8,6 +8,7 @@ import torch
 
 from harken.core.units import format_bytes
 from harken.tracking.hardware import read_memory
+from harken.training.allocator import return_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class MemoryWatch:
             if level == 2:
                 self._release()
                 gc.collect()
+                return_freed_memory()
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
         self._level = level

@@ -26,6 +26,7 @@ from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
 from harken.tracking.run import RunFolder, read_events, read_metrics
+from harken.training.allocator import freed_memory_kept
 from harken.training.assembly import Assembler, DataParts, tokenizer_folder
 from harken.training.augmenting import MANIFEST_SUFFIX
 from harken.training.checkpoint import CheckpointStore
@@ -209,6 +210,7 @@ class _Life:
             stack.enter_context(self.run.capture_log())
             stop = stack.enter_context(graceful_interrupt())
             stack.enter_context(_numerics(self.recipe))
+            stack.enter_context(freed_memory_kept())
             if sinks is not None:
                 self.sinks = sinks(self.run, self.recipe)
             status = "failed"
