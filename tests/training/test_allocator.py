@@ -32,8 +32,10 @@ with freed_memory_kept():
     found["still held"] = resident() - full
     return_freed_memory()
     found["returned"] = resident() - full
-    torch.ones(80_000_000)
-    found["held again"] = resident() - full
+with freed_memory_kept():
+    many = [torch.ones(16_000_000) for _ in range(5)]
+    full = resident()
+    del many
 found["after"] = resident() - full
 print(json.dumps(found))
 """
@@ -47,5 +49,4 @@ def test_freed_memory_is_kept_and_returned() -> None:
     assert found["kept"] < 0.05 * found["plain"]
     assert found["still held"] > -20  # MB of 320
     assert found["returned"] < -250
-    assert found["held again"] > -20
     assert found["after"] < -250
