@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from harken.training.memory import MemoryWatch, memory_share
+from harken.training.memory import MemoryWatch, is_out_of_memory, memory_share
 
 CPU = torch.device("cpu")
 GB = 1e9
@@ -58,3 +58,18 @@ def test_a_jump_past_both_limits_acts_at_once() -> None:
 def test_this_machine_has_memory_and_uses_some_of_it() -> None:
     used, total = memory_share(CPU)
     assert 0 < used < total
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("size mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_is_out_of_memory(error: BaseException, answer: bool) -> None:
+    assert is_out_of_memory(error) is answer

@@ -19,7 +19,7 @@ from harken.training.objective import CtcObjective
 from harken.training.optimization import build_optimizer
 from harken.training.precision import Precision
 from harken.training.recipe import OptimizerConfig
-from harken.training.update import BucketBatch, Updater, is_out_of_memory, pieces
+from harken.training.update import BucketBatch, Updater, pieces
 
 DIMENSIONS, VOCAB = 6, 5
 CPU = Precision(name="fp32", device=torch.device("cpu"))
@@ -269,21 +269,6 @@ def test_other_errors_go_through() -> None:
                 )
             ],
         )
-
-
-@pytest.mark.parametrize(
-    ("error", "answer"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), True),
-        (MemoryError(), True),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("size mismatch"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_is_out_of_memory(error: BaseException, answer: bool) -> None:
-    assert is_out_of_memory(error) is answer
 
 
 def test_state_comes_back() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harken.core import Features, Utterance
+from harken.core import Features, RunFailed, Utterance
 from harken.models.family import CtcModel
 from harken.text.tokenize import WordTokenizer
 from harken.text.vocabulary import BLANK
@@ -134,3 +134,34 @@ def test_a_window_of_one_size_costs_the_same_for_each() -> None:
     assert groups(batch_s=90.0) == [[2, 1, 0]]
     assert groups(batch_s=60.0, least_s=30.0) == [[0, 1], [2]]
     assert groups(batch_s=59.0, least_s=30.0) == [[0], [1], [2]]
+
+
+class Narrow(Echo):
+    """Has memory for two utterances at once, or for none."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.sizes = room, list[int]()
+
+    def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
+        self.sizes.append(len(frames_B))
+        if len(frames_B) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore lines")
+        return super().forward(features_BFM, frames_B)
+
+
+def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -> None:
+    items: dict[str, Any] = {name: ("ah bo", [1, 2], 1.0) for name in "abcde"}
+    said = {name: [1, 2] if name in "ace" else [1] for name in "abcde"}
+    expected = run(Echo(), items, reader(said))
+    model = Narrow(2).train()
+    assert run(model, items, reader(said)) == expected
+    assert model.sizes == [5, 2, 3, 1, 2]
+    assert "5 utterances to validate do not fit in memory (CUDA out of memory. Tried" in caplog.text
+    assert model.training
+
+
+def test_an_utterance_that_does_not_fit_alone_is_named() -> None:
+    items: dict[str, Any] = {"a": ("ah", [1], 1.0), "long": ("bo", [2], 8.0)}
+    with pytest.raises(RunFailed, match=r"Validating long \(8.0 s\) does not fit in memory \(CUDA out of memory"):
+        run(Narrow(0), items, reader({"a": [1], "long": [2]}), 100.0)

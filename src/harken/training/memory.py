@@ -13,6 +13,24 @@ from harken.training.allocator import return_freed_memory
 logger = logging.getLogger(__name__)
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cufft_internal_error", "cublas_status_alloc_failed")
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an exception means that an allocation failed, on a GPU or in the CPU's allocator."""
+    if isinstance(err, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _OUT_OF_MEMORY)
+
+
+def free_memory(device: torch.device) -> None:
+    """Drop what nothing refers to any more, and give it back to the device."""
+    gc.collect()
+    return_freed_memory()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def memory_share(device: torch.device) -> tuple[float, float]:
     """Bytes in use and bytes there are: of the GPU, or of this machine's memory for a CPU run.
 
@@ -66,9 +84,6 @@ class MemoryWatch:
             logger.warning("%s at step %d%s", message, step, "; freeing caches" if level == 2 else "")
             if level == 2:
                 self._release()
-                gc.collect()
-                return_freed_memory()
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+                free_memory(self.device)
         self._level = level
         return share

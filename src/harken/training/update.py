@@ -5,7 +5,6 @@ is computed again from zero, so every utterance counts once. A loss or gradient 
 skipped, and the utterances that caused it are named.
 """
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from harken.core import RunFailed, derive_seed
 from harken.data.batch import Batch
 from harken.training.ema import WeightAverage
+from harken.training.memory import free_memory, is_out_of_memory
 from harken.training.objective import Objective
 from harken.training.optimization import gradient_norm
 from harken.training.precision import Precision
@@ -24,7 +24,6 @@ from harken.training.precision import Precision
 logger = logging.getLogger(__name__)
 
 EventFunction = Callable[..., None]
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cufft_internal_error", "cublas_status_alloc_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +44,6 @@ class UpdateResult:
     labels: int
     audio_s: float
     culprits: tuple[str, ...] = ()
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an exception means that an allocation failed, on a GPU or in the CPU's allocator."""
-    if isinstance(err, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _OUT_OF_MEMORY)
 
 
 def pieces(batch: Batch, limit: int | None) -> Iterator[Batch]:
@@ -140,7 +132,7 @@ class Updater:
                 failed = err
             self.optimizer.zero_grad(set_to_none=True)
             self._restore(buffers)
-            self._free_memory()
+            free_memory(self.precision.device)
             if attempt == self.oom_retries or failed.utterances == 1:
                 break
             self.limits[failed.bucket] = max(1, failed.utterances // 2)
@@ -190,11 +182,6 @@ class Updater:
             return
         # A loss that was not finite can leave finite gradients behind; the scale is lowered all the same.
         self.scaler.update() if applied else self.scaler.update(self.scaler.get_scale() * 0.5)
-
-    def _free_memory(self) -> None:
-        gc.collect()
-        if self.precision.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def state(self) -> dict[str, Any]:
         """What besides weights and optimiser decides later updates, as plain data."""

@@ -3,6 +3,7 @@
 Shapes: B batch, F feature frames, M feature dimensions.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +12,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from harken.core import Features, Utterance
+from harken.core import Features, RunFailed, Utterance
 from harken.evaluation.code_switching.scoring import label_references
 from harken.evaluation.code_switching.word_languages import WORD_LANGUAGES
 from harken.evaluation.scoring.metrics import Score, score
 from harken.inference.torch_engine import pad_features
-from harken.training.objective import Objective, ValidationItem
+from harken.training.memory import free_memory, is_out_of_memory
+from harken.training.objective import Objective, Reading, ValidationItem
 from harken.training.preparation import Subset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +102,7 @@ def validate(
     loss, labels = 0.0, 0
     try:
         for batch in validation.batches():
-            features_BFM, frames_B = pad_features([item.features for item in batch], device)
-            with torch.inference_mode():
-                readings = objective.read(features_BFM, frames_B, batch)
-            for item, reading in zip(batch, readings, strict=True):
+            for item, reading in zip(batch, _read(objective, batch, device), strict=True):
                 hypotheses[item.utterance.id] = reading.text
                 if reading.loss is not None:
                     loss, labels = loss + reading.loss, labels + len(item.labels or ())
@@ -118,6 +119,32 @@ def validate(
         languages=_by_language(result, validation.utterances),
         switch_f1=_switch_f1(result, validation),
     )
+
+
+def _read(objective: Objective, batch: Sequence[ValidationItem], device: torch.device) -> list[Reading]:
+    """The readings of a batch; of its halves where memory does not suffice for the whole, down to single utterances.
+
+    Raises RunFailed for an utterance that does not fit alone.
+    """
+    try:
+        features_BFM, frames_B = pad_features([item.features for item in batch], device)
+        with torch.inference_mode():
+            return objective.read(features_BFM, frames_B, batch)
+    except (RuntimeError, MemoryError) as err:
+        if not is_out_of_memory(err):
+            raise
+        reason = str(err).splitlines()[0]
+    # Outside the handler: its traceback would keep what the failed pass had made.
+    free_memory(device)
+    if len(batch) == 1:
+        utterance = batch[0].utterance
+        raise RunFailed(
+            f"Validating {utterance.id} ({utterance.duration_s:.1f} s) does not fit in memory ({reason}).",
+            hint="Lower data.max_duration_s, or use a smaller model.",
+        )
+    logger.warning("%d utterances to validate do not fit in memory (%s); halving them", len(batch), reason)
+    half = len(batch) // 2
+    return [*_read(objective, batch[:half], device), *_read(objective, batch[half:], device)]
 
 
 def _by_language(result: Score, utterances: Sequence[Utterance]) -> dict[str, float]:
