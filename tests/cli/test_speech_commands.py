@@ -116,8 +116,8 @@ def test_models_show(harken: Harken, model: Path) -> None:
     facts = {line[:13].strip(): line[13:] for line in answer.out.splitlines()}
     assert facts["family"] == "recurrent-ctc"
     assert facts["sample rate"] == "16000 Hz"
-    assert facts["output"] == "3 units (WordTokenizer) and the blank"
-    assert facts["run"] == "tiny"
+    assert facts["output units"] == "3 (WordTokenizer) and the CTC blank"
+    assert facts["run"] == json.loads((model.parent / "run.json").read_text())["id"]
     data = harken("models", "show", model, "--json").json
     assert data == json.loads((model / "harken.json").read_text(encoding="utf-8")) | {"sample_rate": 16_000}
     assert f"{data['parameters']:,}" == facts["parameters"]

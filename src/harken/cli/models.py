@@ -79,6 +79,7 @@ def show(
 ) -> None:
     """Say what a model is and how well it does."""
     from harken.core.tables import text_table
+    from harken.models.card import output_units
     from harken.models.folder import read_description
     from harken.models.overview import DESCRIPTION, evaluations_of
 
@@ -91,8 +92,11 @@ def show(
     typer.echo(f"family       {description.family}")
     typer.echo(f"parameters   {description.parameters:,}")
     typer.echo(f"sample rate  {description.sample_rate_hz} Hz")
-    typer.echo(f"output       {description.vocab_size - 1} units ({description.tokenizer}) and the blank")
+    typer.echo(f"output units {output_units(description.vocab_size, description.tokenizer)}")
     typer.echo(f"languages    {', '.join(description.languages) or 'not stated'}")
+    if description.adapters:
+        active = ", ".join(description.active_adapters) or "none"
+        typer.echo(f"adapters     {', '.join(description.adapters)} (active: {active})")
     typer.echo(f"run          {description.provenance.get('run', 'unknown')}")
     rows = [
         (item.on, _percent(item.wer), _interval(item), _percent(item.cer), item.words or "", item.utterances or "")

@@ -36,7 +36,7 @@ def model_card(name: str, description: dict[str, Any]) -> str:
         "|---|---|",
         f"| sample rate | {description['sample_rate_hz']} Hz |",
         f"| features | {description['features'].get('kind')}, {description['features'].get('dimensions')} dimensions |",
-        f"| output units | {_units(description)} |",
+        f"| output units | {output_units(description['vocab_size'], description['tokenizer'])} |",
         f"| text normalisation of the labels | {description['normalizer']} |",
         *(f"| {key} | {value} |" for key, value in description["provenance"].items() if isinstance(value, str | int)),
         "",
@@ -44,11 +44,11 @@ def model_card(name: str, description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _units(description: dict[str, Any]) -> str:
-    size, tokenizer = description["vocab_size"], description["tokenizer"]
+def output_units(vocab_size: int, tokenizer: str) -> str:
+    """How many units a model tells apart; id 0 of a CTC model is its blank, and no unit."""
     if tokenizer == "WhisperTokenizer":
-        return f"{size} ({tokenizer})"
-    return f"{size - 1} ({tokenizer}) and the CTC blank"
+        return f"{vocab_size} ({tokenizer})"
+    return f"{vocab_size - 1} ({tokenizer}) and the CTC blank"
 
 
 def _adapters(description: dict[str, Any]) -> list[str]:
