@@ -253,3 +253,11 @@ def test_features_are_padded_to_the_window(tmp_path: Path, mels: int, positions:
     model = FAMILY.build(WhisperSettings(config=config), mels, TINY["vocab_size"])  # type: ignore[arg-type]
     assert model.window_frames == 2 * positions  # type: ignore[union-attr]
     assert read_features(tmp_path, {"max_source_positions": 100}).pad_to_s == 2.0
+
+
+def test_a_tokenizer_of_another_version_is_refused(tmp_path: Path) -> None:
+    """One with fewer languages fits by its size, but every id behind them stands for something else."""
+    random_whisper(tmp_path, languages=["en", "uz", "ru"])
+    (tmp_path / "added_tokens.json").write_text(json.dumps(whisper_tokens(["en", "ru"])))
+    with pytest.raises(InputError, match=r"<\|ru\|> is id 259 in the tokenizer, but id 260 in generation_config.json"):
+        load_whisper(tmp_path)

@@ -68,7 +68,7 @@ def test_languages_without_a_token_are_counted(tokenizer: WhisperTokenizer) -> N
     made = labeller(tokenizer)
     with pytest.raises(InputError, match=r"2 training utterances are in the language 'mixed'.*seq2seq.languages"):
         made.check_languages("training", items[:3])
-    with pytest.raises(InputError, match="1 validation utterances are without a language"):
+    with pytest.raises(InputError, match="1 validation utterances name no language, and this model needs one"):
         made.check_languages("validation", items[3:])
     labeller(tokenizer, languages={"mixed": "ru"}).check_languages("training", items[:3])
     with pytest.raises(InputError, match="no token for the language 'tlh'"):
@@ -114,7 +114,7 @@ def test_tokens_taken_are_the_room_a_window_needs(tokenizer: WhisperTokenizer, t
 
 def test_times_need_tokens(tmp_path: Path) -> None:
     random_whisper(tmp_path)
-    with pytest.raises(InputError, match=r"no token for 0 s; the tokenizer has no times"):
+    with pytest.raises(InputError, match=r"seq2seq.timestamps_share is 0.1, but this model has no tokens of times"):
         labeller(WhisperTokenizer.load(tmp_path), timestamps_share=0.1)
 
 

@@ -14,6 +14,7 @@ from harken.core import InputError
 from harken.core.files import sha256_file
 from harken.data.manifest import read_manifest
 from harken.data.packing import PackedSampler
+from harken.data.sampler import BucketSampler
 from harken.models.folder import load_model
 from harken.models.pretrained import load_pretrained
 from harken.testing.random_models import random_whisper
@@ -120,6 +121,20 @@ def test_packed_batches_hold_every_text_once(fine_tuning: MakeRecipe) -> None:
             timed += bool(times)
     assert sorted(seen) == sorted(texts)
     assert 0 < timed < stage.sampler.windows
+
+
+def test_stages_have_windows_of_their_own(fine_tuning: MakeRecipe, tiny_recipe: MakeRecipe) -> None:
+    """Packed to learn much in little time, then one utterance for each window, as the model will hear them."""
+    stages = "curriculum=[{name: many, epochs: 2, window: packed}, {name: single, epochs: 1}]"
+    recipe = fine_tuning("training={device: cpu}", "batches={update_s: 6}", stages)
+    many, single = Assembler(recipe).assemble(None)[1].stages
+    assert isinstance(many.sampler, PackedSampler)
+    assert isinstance(single.sampler, BucketSampler)
+    assert many.plan.batch_sizes == (4,)
+    rows = [len(batch) for batch in single.loader.iterate(0, single.sampler.steps_per_epoch)]
+    assert sum(rows) == 24
+    with pytest.raises(InputError, match="Stage 'many' of the curriculum has a window, but the model has no decoder"):
+        plan_run(tiny_recipe("training={device: cpu}", stages))
 
 
 def test_training_packed(fine_tuning: MakeRecipe, tmp_path: Path) -> None:
@@ -265,7 +280,9 @@ def test_a_long_recording_is_refused_by_the_recognizer(fine_tuning: MakeRecipe, 
     ("override", "message"),
     [
         ("model.vocabulary=new", "model.vocabulary is new, but the decoder of this model has learnt its own"),
-        ("seq2seq.language=tlh", "no token for the language 'tlh'"),
+        ("seq2seq.language=tlh", "seq2seq.language is 'tlh': .* no token for the language 'tlh'"),
+        ("seq2seq.languages={mixed: tlh}", "seq2seq.languages.mixed is 'tlh'"),
+        ("model.freeze=[model]", "leaves nothing to train"),
         ("model.settings={mask_time_prob: 0.1}", "takes: config_changes, freeze_encoder"),
         ("model.adapter={targets: [nothing]}", "No Linear layer is called 'nothing'"),
         ("model.freeze=[model.encodr]", "No module is called 'model.encodr'"),

@@ -154,7 +154,10 @@ def _read_harken_json(folder: Path) -> dict[str, Any]:
             what = (
                 "is not a model folder: it has no harken.json" if folder.is_dir() else "is a file, not a model folder"
             )
-        raise MissingPart(f"{folder} {what}.", hint="Give the model/ folder of a finished run.")
+        hint = "Give the model/ folder of a finished run."
+        if (folder / "config.json").is_file():
+            hint += " A model of transformers is fine-tuned first: name it as model.pretrained in a recipe."
+        raise MissingPart(f"{folder} {what}.", hint=hint)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as err:

@@ -136,8 +136,12 @@ def family_of(folder: Path) -> str:
         )
     kind = read_json_object(path).get("model_type")
     if kind not in FAMILIES:
+        ours = (folder / "harken.json").is_file()
         raise InputError(
-            f"{path} has model_type {kind!r}, which Harken does not fine-tune.", hint=f"It reads {', '.join(FAMILIES)}."
+            f"{path} has model_type {kind!r}, which Harken does not fine-tune.",
+            hint="This is a model folder of Harken's: name it as model.initial."
+            if ours
+            else f"It reads {', '.join(FAMILIES)}.",
         )
     return FAMILIES[kind]
 

@@ -85,7 +85,7 @@ class Wav2Vec2Ctc(CtcModel):
         if settings.mask_time_prob > 0 and not hasattr(self.base, "masked_spec_embed"):
             raise InputError(
                 "mask_time_prob is set, but the model has no embedding for hidden frames.",
-                hint="Set config.mask_time_prob above 0 as well, or use spec_augment of the recipe.",
+                hint="Set config.mask_time_prob above 0 as well, or leave mask_time_prob out.",
             )
 
     @property

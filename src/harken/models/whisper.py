@@ -28,7 +28,7 @@ from harken.models.pretrained import (
     read_config,
 )
 from harken.text.vocabulary import read_json_object
-from harken.text.whisper_tokenizer import GENERATION_FILE, WhisperTokenizer
+from harken.text.whisper_tokenizer import GENERATION_FILE, NO_TIMESTAMPS, WhisperTokenizer
 
 FAMILY_NAME = "whisper"
 AUTO_CLASS = "AutoModelForSpeechSeq2Seq"
@@ -212,9 +212,11 @@ def load_whisper(
     _check_fit(config, config.num_mel_bins, own.vocab_size)
     network = load_network(AUTO_CLASS, folder, config, seed=seed)
     path = folder / GENERATION_FILE
+    generation = dict(read_json_object(path)) if path.is_file() else {}
+    _check_tokens(own, generation, folder)
     settings = WhisperSettings(
         config=config_settings(network.config),
-        generation=dict(read_json_object(path)) if path.is_file() else {},
+        generation=generation,
         freeze_encoder=freeze_encoder,
     )
     model = WhisperSeq2Seq(network, settings).eval()
@@ -244,6 +246,27 @@ def _check_fit(config: Any, dimensions: int, vocab_size: int) -> None:
             f"The tokenizer has {vocab_size} units, the model rows for {config.vocab_size}.",
             hint="Both must come from the same model; large-v3 has one language more than the others.",
         )
+
+
+def _check_tokens(tokenizer: WhisperTokenizer, generation: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a tokenizer whose special tokens are not where the model has learnt them.
+
+    Tables of other sizes are told by their size; a smaller one of another version is not, and all ids behind its
+    languages would be those of something else.
+    """
+    learnt = {
+        **(generation.get("lang_to_id") or {}),
+        **{f"<|{task}|>": id_ for task, id_ in (generation.get("task_to_id") or {}).items()},
+        NO_TIMESTAMPS: generation.get("no_timestamps_token_id"),
+    }
+    for token, id_ in learnt.items():
+        found = tokenizer.find_id(token)
+        if id_ is not None and found != id_:
+            place = "absent" if found is None else f"id {found}"
+            raise InputError(
+                f"{folder}: {token} is {place} in the tokenizer, but id {id_} in {GENERATION_FILE}.",
+                hint="Both must come from the same model: copy its whole folder.",
+            )
 
 
 def _first(*values: Any) -> Any:

@@ -101,6 +101,10 @@ class WhisperTokenizer:
             raise InputError(f"The tokenizer has no token {token!r}.", hint=hint)
         return self._ids[token]
 
+    def find_id(self, token: str) -> int | None:
+        """The id of a token, or None."""
+        return self._ids.get(token)
+
     def language_id(self, language: str) -> int:
         """The token of a language given by its code, BCP-47 tag or English name.
 
@@ -181,6 +185,10 @@ class WhisperTokenizer:
             known = f"{min(self._times)} to {max(self._times)} s" if self._times else "no times"
             raise InputError(f"There is no token for {seconds:g} s; the tokenizer has {known}.")
         return self._times[key]
+
+    @property
+    def has_times(self) -> bool:
+        return bool(self._times)
 
     def time_s(self, id_: int) -> float | None:
         """The time a token stands for; None for all others."""

@@ -17,7 +17,7 @@ from harken.data.loader import BatchLoader
 from harken.data.reader import UtteranceReader
 from harken.data.rows import Span as WindowSpan
 from harken.data.rows import UtteranceRows, WindowRows
-from harken.data.sampler import BucketPlan, BucketSampler, Order, Sampler
+from harken.data.sampler import BucketSampler, Order, Sampler
 from harken.inference.decoding import whisper_tokenizer
 from harken.models.family import Seq2SeqModel
 from harken.text.normalize import normalize
@@ -55,11 +55,10 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataParts:
-    """The sets of a run and what serves them. `plan` holds the duration buckets, which all stages share."""
+    """The sets of a run and what serves them."""
 
     train: Subset
     validation: Subset
-    plan: BucketPlan
     stages: tuple[Stage, ...]
     validation_set: ValidationSet
     cache: ArrayCache
@@ -177,12 +176,6 @@ class Assembler:
         require_some("training", recipe.data.train, train_set.utterances, train_set.rejected)
         validation_set = self._encode(validation, labeller, training=False)
         require_some("validation", recipe.data.validation, validation_set.utterances, validation_set.rejected)
-        batching = plan_batching(
-            [u.duration_s for u in train_set.utterances],
-            recipe.batches,
-            window_s=self.features.pad_to_s if isinstance(labeller, Seq2SeqLabeller) else None,
-            packed=recipe.seq2seq.window == "packed",
-        )
         plain = UtteranceReader(
             self.extractor,
             self.read_audio,
@@ -193,11 +186,10 @@ class Assembler:
         stages: list[Stage] = []
         for config, augmentation in zip(recipe.curriculum or (None,), self._augmentations, strict=True):
             before = stages[-1].span if stages else None
-            stages.append(self._stage(config, augmentation, before, train_set, labeller, batching, cache))
+            stages.append(self._stage(config, augmentation, before, train_set, labeller, cache))
         return DataParts(
             train=train_set,
             validation=validation_set,
-            plan=batching.plan,
             stages=tuple(stages),
             validation_set=ValidationSet(
                 validation_set,
@@ -216,11 +208,11 @@ class Assembler:
         before: Span | None,
         train: Subset,
         labeller: Labeller,
-        batching: Batching,
         cache: ArrayCache,
     ) -> Stage:
         """The stage of `config` after `before`; None is all of training."""
         recipe = self.recipe
+        batching = self._batching(config, train, labeller)
         members = members_of(train, config)
         chosen = train.only(members)
         seed = stage_seed(recipe.seed, config)
@@ -249,7 +241,26 @@ class Assembler:
             sampler=sampler,
             loader=BatchLoader(sampler, _rows(chosen, reader, labeller, rate_hz), workers=recipe.training.workers),
             accumulate=batching.accumulate,
+            plan=batching.plan,
             speech_share=batching.speech_share([u.duration_s for u in chosen.utterances]),
+        )
+
+    def _batching(self, config: StageConfig | None, train: Subset, labeller: Labeller) -> Batching:
+        """Buckets and batch sizes of the whole training set, which stages of one kind of window share."""
+        has_windows = isinstance(labeller, Seq2SeqLabeller)
+        window = self.recipe.seq2seq.window
+        if config is not None and config.window is not None:
+            if not has_windows:
+                raise InputError(
+                    f"Stage {config.name!r} of the curriculum has a window, but the model has no decoder.",
+                    hint="Remove window; it is for Whisper.",
+                )
+            window = config.window
+        return plan_batching(
+            [u.duration_s for u in train.utterances],
+            self.recipe.batches,
+            window_s=self.features.pad_to_s if has_windows else None,
+            packed=window == "packed",
         )
 
     def _sampler(self, chosen: Subset, labeller: Labeller, batching: Batching, *, seed: int, order: Order) -> Sampler:

@@ -59,10 +59,21 @@ class Seq2SeqLabeller:
         """
         self.tokenizer, self.config, self.longest_tokens = tokenizer, config, longest_tokens
         self.start = tokenizer.token_id(START)
-        if config.timestamps_share > 0:
-            tokenizer.time_id(0.0)
-        for language in filter(None, (config.language, *config.languages.values())):
-            tokenizer.prompt(language=language, task=config.task)
+        if config.timestamps_share > 0 and not tokenizer.has_times:
+            raise InputError(
+                f"seq2seq.timestamps_share is {config.timestamps_share}, but this model has no tokens of times.",
+                hint="Leave it out.",
+            )
+        settings = {"language": config.language} | {f"languages.{tag}": name for tag, name in config.languages.items()}
+        for setting, language in settings.items():
+            if language is not None:
+                self._check(setting, language)
+
+    def _check(self, setting: str, language: str) -> None:
+        try:
+            self.tokenizer.prompt(language=language, task=self.config.task)
+        except InputError as err:
+            raise InputError(f"seq2seq.{setting} is {language!r}: {err.message}", hint=err.hint) from err
 
     def language(self, utterance: Utterance) -> str | None:
         """The language whose token stands before the utterance's text; None for a model of English only."""
@@ -77,9 +88,13 @@ class Seq2SeqLabeller:
             try:
                 self.tokenizer.prompt(language=language, task=self.config.task)
             except InputError as err:
-                what = f"in the language {language!r}" if language else "without a language"
+                problem = (
+                    f"are in the language {language!r}, which this model has no token for"
+                    if language
+                    else "name no language, and this model needs one"
+                )
                 raise InputError(
-                    f"{count} {name} utterances are {what}, which this model has no token for.",
+                    f"{count} {name} utterances {problem}.",
                     hint=f"Set seq2seq.language for all of them, or name a token in seq2seq.languages. {err.hint}",
                 ) from err
 

@@ -192,10 +192,12 @@ def require_some(subset_name: str, path: str, kept: Sequence[Utterance], rejecte
     """Refuse to go on with nothing. The message counts the reasons."""
     if kept:
         return
+    rejected = list(rejected)
     reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(rejected).items())
+    first = f" The first: {rejected[0].id}, {rejected[0].detail or rejected[0].reason}." if rejected else ""
     raise InputError(
-        f"{path}: none of the {subset_name} utterances can be used ({reasons}).",
-        hint="`harken data validate` shows each of them.",
+        f"{path}: none of the {subset_name} utterances can be used ({reasons}).{first}",
+        hint="`harken data validate` shows what is wrong with files and texts.",
     )
 
 

@@ -227,6 +227,7 @@ class StageConfig(Strict):
     select: SelectConfig = field(default_factory=SelectConfig)
     augmentation: AugmentConfig | None = None
     augment: bool = True
+    window: Literal["padded", "packed"] | None = None  # encoder-decoder models; None takes that of seq2seq
 
     def __post_init__(self) -> None:
         if not self.name:

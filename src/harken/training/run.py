@@ -115,6 +115,7 @@ def plan_run(recipe: Recipe) -> dict[str, Any]:
     cadence = Cadence.of(recipe.training, data.spans)
     schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
     device = pick_device(recipe.training.device)
+    first = data.stages[0]
     return {
         "train_utterances": len(data.train.utterances),
         "train_s": round(data.train.duration_s, 1),
@@ -137,12 +138,12 @@ def plan_run(recipe: Recipe) -> dict[str, Any]:
             }
             for stage in data.stages
         ],
-        "batches_per_update": data.stages[0].accumulate,
+        "batches_per_update": first.accumulate,
         "warmup_updates": schedule.warmup,
         "evaluate_every": cadence.evaluate_every,
         "buckets": [
             {"upper_edge_s": edge, "batch_size": size}
-            for edge, size in zip(data.plan.edges_s, data.plan.batch_sizes, strict=True)
+            for edge, size in zip(first.plan.edges_s, first.plan.batch_sizes, strict=True)
         ],
         "padding_share": round(data.padding_share, 4),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from harken.core import InputError, derive_seed
 from harken.data.loader import BatchLoader
-from harken.data.sampler import Sampler
+from harken.data.sampler import BucketPlan, Sampler
 from harken.data.select import select_utterances
 from harken.training.loop import Span
 from harken.training.preparation import Subset
@@ -22,13 +22,15 @@ from harken.training.update import BucketBatch
 class Stage:
     """One stage: its place among the updates, and what serves its batches, `accumulate` of them an update.
 
-    `speech_share` is the share of speech in what the sampler takes for unpadded.
+    `plan` holds the buckets and batch sizes that the sampler follows. `speech_share` is the share of speech in what the
+    sampler takes for unpadded.
     """
 
     span: Span
     sampler: Sampler
     loader: BatchLoader
     accumulate: int
+    plan: BucketPlan
     speech_share: float
 
     def batches(self, first: int, last: int) -> Iterator[list[BucketBatch]]:

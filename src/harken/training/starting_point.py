@@ -52,6 +52,12 @@ class StartingPoint:
             _compare_normalizers(self._initial, recipe.data.normalizer)
             self.features = self._initial.features
             self.new_vocabulary = config.vocabulary == "new"
+            if self.new_vocabulary and self._initial.description.adapters:
+                names = ", ".join(self._initial.description.adapters)
+                raise InputError(
+                    f"{config.initial} keeps the adapters {names}, which a new vocabulary would leave behind.",
+                    hint="Start from the model they were put on, or leave model.vocabulary out.",
+                )
             encoder_decoder = isinstance(self._initial.model, Seq2SeqModel)
         elif config.pretrained is not None:
             self._pretrained = resolve_pretrained(config.pretrained)
@@ -87,6 +93,11 @@ class StartingPoint:
             assert tokenizer is not None
             parts = self._new(tokenizer)
         self._choose_trained(parts.model)
+        if not any(parameter.requires_grad for parameter in parts.model.parameters()):
+            raise InputError(
+                f"model.freeze is {list(self.recipe.model.freeze)}, which leaves nothing to train.",
+                hint="Name fewer modules there.",
+            )
         return parts
 
     def _new(self, tokenizer: Tokenizer) -> ModelParts:
