@@ -307,6 +307,24 @@ def test_whisper_is_not_made_from_nothing_and_ctc_has_no_decoder(tiny_recipe: Ma
         plan_run(tiny_recipe("seq2seq.window=packed"))
 
 
+def test_translation_is_what_the_folder_does_afterwards(fine_tuning: MakeRecipe, tmp_path: Path) -> None:
+    train(fine_tuning("seq2seq.task=translate", "training.updates=1"), tmp_path / "run")
+    generation = json.loads((tmp_path / "run" / "model" / "generation_config.json").read_text())
+    assert generation["task"] == "translate"
+    assert harken.load(tmp_path / "run" / "model")._decode.task == "translate"  # type: ignore[attr-defined]
+
+
+def test_an_adapter_in_the_place_of_another_is_noticed(fine_tuning: MakeRecipe, tmp_path: Path) -> None:
+    settings = ("model.adapter={rank: 4}", "model.merge_adapter=false", "training.updates=1")
+    for run, seed in (("one", 1), ("other", 2)):
+        train(fine_tuning(*settings, f"seed={seed}"), tmp_path / run)
+    weights = [tmp_path / run / "model/adapters/default/adapter_model.safetensors" for run in ("one", "other")]
+    weights[0].write_bytes(weights[1].read_bytes())
+    with pytest.raises(InputError, match=r"adapter_model.safetensors is not what harken.json was written for"):
+        load_model(tmp_path / "one" / "model")
+    load_model(tmp_path / "other" / "model")
+
+
 def test_a_frozen_part_stays(fine_tuning: MakeRecipe, pretrained: Path, tmp_path: Path) -> None:
     train(fine_tuning("model.freeze=[model.encoder]"), tmp_path / "run")
     before = load_pretrained(pretrained).model.state_dict()

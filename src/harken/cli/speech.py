@@ -13,7 +13,9 @@ LanguageOption = Annotated[
     str | None,
     typer.Option(help="What is spoken, such as uz; for Whisper. Without it: the model's one language, or its guess."),
 ]
-TaskOption = Annotated[str, typer.Option(help="transcribe, or translate (into English); for Whisper.")]
+TaskOption = Annotated[
+    str | None, typer.Option(help="transcribe, or translate (into English); for Whisper. Without it: what it learnt.")
+]
 
 
 def transcribe(
@@ -24,7 +26,7 @@ def transcribe(
     json_output: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     device: DeviceOption = "auto",
     language: LanguageOption = None,
-    task: TaskOption = "transcribe",
+    task: TaskOption = None,
 ) -> None:
     """Transcribe audio files.
 

@@ -4,13 +4,13 @@ Shapes: B batch, F feature frames, M feature dimensions, T output frames, V voca
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from harken.core import InputError, Segment, Tokenizer, Transcript
 from harken.inference.greedy import collapse, transcript_of
-from harken.models.family import CtcModel, Seq2SeqModel
+from harken.models.family import CtcModel, Seq2SeqModel, Task
 from harken.text.whisper_tokenizer import START, WhisperTokenizer
 
 TOKENS_PER_S = 50.0
@@ -63,7 +63,7 @@ class Seq2SeqDecoding:
         tokenizer: Tokenizer,
         *,
         language: str | None = None,
-        task: Literal["transcribe", "translate"] = "transcribe",
+        task: Task = "transcribe",
     ) -> None:
         """Raises InputError for a language or a task the model has no token for."""
         self.model, self.tokenizer = model, whisper_tokenizer(tokenizer)

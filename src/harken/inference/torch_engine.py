@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import Features, InputError, MissingPart, Strict, Tokenizer, Transcript, Waveform
 from harken.core.units import samples_to_seconds
 from harken.inference.decoding import CtcDecoding, Decoding, Seq2SeqDecoding
-from harken.models.family import AcousticModel, Seq2SeqModel
+from harken.models.family import AcousticModel, Seq2SeqModel, Task
 from harken.models.folder import load_model
 
 
@@ -28,7 +27,7 @@ class TorchEngineConfig(Strict):
     batch_s: float = 240.0  # seconds of audio, padding included, in one forward pass
     longest_s: float = 1800.0  # seconds; a single piece of audio above this (or above the model's window) is refused
     language: str | None = None  # what is spoken, for encoder-decoder models; None: the model's own, or its own guess
-    task: Literal["transcribe", "translate"] = "transcribe"  # encoder-decoder models
+    task: Task | None = None  # encoder-decoder models; None: what the model was trained for
 
     def __post_init__(self) -> None:
         if self.batch_s <= 0:
@@ -66,11 +65,12 @@ def make_decoding(
 ) -> Decoding:
     """Greedy decoding of this kind of model. Raises InputError for settings that would do nothing with it."""
     if isinstance(model, Seq2SeqModel):
-        return Seq2SeqDecoding(model, tokenizer, language=config.language or model.language, task=config.task)
-    if config.task != "transcribe" or config.language is not None:
-        setting = "task" if config.task != "transcribe" else "language"
+        language, task = config.language or model.language, config.task or model.task
+        return Seq2SeqDecoding(model, tokenizer, language=language, task=task)
+    told = next((name for name in ("language", "task") if getattr(config, name) is not None), None)
+    if told is not None:
         raise InputError(
-            f"{setting} is {getattr(config, setting)!r}, which this model cannot be told: it has a CTC output.",
+            f"{told} is {getattr(config, told)!r}, which this model cannot be told: it has a CTC output.",
             hint="Leave it out; only encoder-decoder models such as Whisper take it.",
         )
     return CtcDecoding(model, tokenizer, frame_s=model.subsampling * extractor.hop_s)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from harken.core import InputError, load_plugin, parse_settings, plugin_names
 
 GROUP = "harken.model_families"
+Task = Literal["transcribe", "translate"]
 
 
 class CtcModel(nn.Module):
@@ -41,10 +42,12 @@ class Seq2SeqModel(nn.Module):
 
     language: str | None = None
     """What all the model was trained on is spoken in; None where it tells languages apart itself."""
+    task: Task = "transcribe"
+    """What the model was trained to write: what is said, or its translation."""
 
-    def tell_language(self, language: str | None) -> Any:
-        """Set `language`; returns the model's settings with it."""
-        raise NotImplementedError(f"{type(self).__name__} has no tell_language()")
+    def tell(self, language: str | None, task: Task) -> Any:
+        """Set `language` and `task`; returns the model's settings with them."""
+        raise NotImplementedError(f"{type(self).__name__} has no tell()")
 
     @property
     def window_frames(self) -> int:

@@ -21,6 +21,7 @@ from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Tokenizer, dump_settings, parse_settings
 from harken.core.files import sha256_file, write_json, write_text
 from harken.models.adapters import adapter_names, base_state_dict, load_adapter, save_adapter, set_adapters
+from harken.models.adapters.files import WEIGHTS as ADAPTER_WEIGHTS
 from harken.models.card import model_card
 from harken.models.family import AcousticModel, count_parameters, find_family
 from harken.models.overview import DESCRIPTION, WEIGHTS, WEIGHTS_HASH, check_weights
@@ -28,6 +29,7 @@ from harken.text.tokenize import load_tokenizer
 
 FORMAT = 1
 ADAPTERS = "adapters"
+ADAPTERS_HASH = "adapters_sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,14 @@ def save_model(
     for adapter in description.adapters:
         save_adapter(model, adapter, folder / ADAPTERS / adapter)
     write_text(folder / "README.md", model_card(name or folder.resolve().parent.name, dump_settings(description)))
-    weights = {WEIGHTS_HASH: sha256_file(folder / WEIGHTS)}
-    write_json(folder / DESCRIPTION, dump_settings(description) | weights)
+    hashes: dict[str, Any] = {WEIGHTS_HASH: sha256_file(folder / WEIGHTS)}
+    if description.adapters:
+        hashes[ADAPTERS_HASH] = {name: sha256_file(_adapter_weights(folder, name)) for name in description.adapters}
+    write_json(folder / DESCRIPTION, dump_settings(description) | hashes)
+
+
+def _adapter_weights(folder: Path, name: str) -> Path:
+    return folder / ADAPTERS / name / ADAPTER_WEIGHTS
 
 
 def describe(
@@ -142,7 +150,8 @@ def read_description(folder: Path) -> ModelDescription:
     of a newer format.
     """
     data = dict(_read_harken_json(folder))
-    data.pop(WEIGHTS_HASH, None)
+    for key in (WEIGHTS_HASH, ADAPTERS_HASH):
+        data.pop(key, None)
     return parse_settings(ModelDescription, data, source=str(folder / DESCRIPTION))
 
 
@@ -190,14 +199,25 @@ def load_model(folder: Path | str) -> LoadedModel:
     settings = family.parse(description.settings, source=source)
     model = family.build(settings, features.dimensions, description.vocab_size)
     load_weights(folder / WEIGHTS, model)
-    recorded = _read_harken_json(folder).get(WEIGHTS_HASH)
-    if recorded is not None:
-        check_weights(folder, str(recorded))
+    recorded = _read_harken_json(folder)
+    if WEIGHTS_HASH in recorded:
+        check_weights(folder, str(recorded[WEIGHTS_HASH]))
     for adapter in description.adapters:
+        _check_adapter(folder, adapter, recorded.get(ADAPTERS_HASH, {}).get(adapter))
         load_adapter(model, folder / ADAPTERS / adapter, adapter)
     set_adapters(model, description.active_adapters)
     model.eval()
     return LoadedModel(folder=folder, description=description, model=model, features=features, tokenizer=tokenizer)
+
+
+def _check_adapter(folder: Path, name: str, expected: str | None) -> None:
+    """Two adapters of one base have the same tensors, so only the hash tells that one took the other's place."""
+    path = _adapter_weights(folder, name)
+    if expected is not None and path.is_file() and sha256_file(path) != expected:
+        raise InputError(
+            f"{path} is not what {DESCRIPTION} was written for: its SHA-256 is another one.",
+            hint=f"Copy the model folder again; if the adapter was changed on purpose, remove {ADAPTERS_HASH}.",
+        )
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

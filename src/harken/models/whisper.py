@@ -18,7 +18,7 @@ from torch.nn import functional
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Strict, Tokenizer
 from harken.core.files import write_json
-from harken.models.family import ModelFamily, Seq2SeqModel
+from harken.models.family import ModelFamily, Seq2SeqModel, Task
 from harken.models.pretrained import (
     PretrainedParts,
     config_settings,
@@ -64,13 +64,15 @@ class WhisperSeq2Seq(Seq2SeqModel):
         self._suppressed = _ids(generation.get("suppress_tokens"))
         self._suppressed_first = _ids(generation.get("begin_suppress_tokens"))
         self.language = _language(generation.get("language"))
+        self.task = "translate" if generation.get("task") == "translate" else "transcribe"
         if settings.freeze_encoder:
             self.freeze_encoder()
 
-    def tell_language(self, language: str | None) -> WhisperSettings:
-        generation = {**self.settings.generation, "language": language}
+    def tell(self, language: str | None, task: Task) -> WhisperSettings:
+        known = {"language": language, "task": None if task == "transcribe" else task}
+        generation = {**self.settings.generation, **known}
         self.settings = replace(self.settings, generation={k: v for k, v in generation.items() if v is not None})
-        self.language = language
+        self.language, self.task = language, task
         return self.settings
 
     @property

@@ -44,7 +44,7 @@ from harken.training.preparation import (
 )
 from harken.training.recipe import Recipe, Seq2SeqConfig, StageConfig
 from harken.training.stages import Stage, members_of, stage_seed
-from harken.training.starting_point import ModelParts, StartingPoint, with_language
+from harken.training.starting_point import ModelParts, StartingPoint, told
 from harken.training.validation import ValidationSet
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Assembler:
         labeller = self._labeller(parts, train, validation)
         if isinstance(labeller, Seq2SeqLabeller):
             languages = {labeller.language(u) for u in train.utterances}
-            parts = with_language(parts, languages.pop() if len(languages) == 1 else None)
+            parts = told(parts, languages.pop() if len(languages) == 1 else None, self.recipe.seq2seq.task)
         return parts, self.data(train, validation, parts, labeller, cache)
 
     def _labeller(self, parts: ModelParts, train: Usable, validation: Usable) -> Labeller:

@@ -371,7 +371,7 @@ class _Life:
             model=parts.model,
             features=parts.features,
             tokenizer=parts.tokenizer,
-            config=TorchEngineConfig(device=self.recipe.training.device, task=self.recipe.seq2seq.task),
+            config=TorchEngineConfig(device=self.recipe.training.device),
         )
         utterances = [u for u in read_manifest(manifest) if u.text is not None]
         config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)

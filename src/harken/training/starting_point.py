@@ -12,7 +12,7 @@ from torch import nn
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Tokenizer, derive_seed
 from harken.models.adapters import AdapterConfig, add_adapter, freeze_base, freeze_modules
-from harken.models.family import AcousticModel, CtcModel, Seq2SeqModel, find_family
+from harken.models.family import AcousticModel, CtcModel, Seq2SeqModel, Task, find_family
 from harken.models.folder import LoadedModel, load_model
 from harken.models.pretrained import family_of, load_pretrained, loader_options, read_features, resolve_pretrained
 from harken.text.tokenize import train_tokenizer
@@ -210,7 +210,7 @@ def _copy_all_but_head(source: nn.Module, target: AcousticModel) -> None:
         )
 
 
-def with_language(parts: ModelParts, language: str | None) -> ModelParts:
-    """An encoder-decoder model that is told its one language, so that it need not guess it later."""
+def told(parts: ModelParts, language: str | None, task: Task) -> ModelParts:
+    """An encoder-decoder model that is told its task and its one language, so that it need not guess that later."""
     assert isinstance(parts.model, Seq2SeqModel)
-    return replace(parts, settings=parts.model.tell_language(language))
+    return replace(parts, settings=parts.model.tell(language, task))
