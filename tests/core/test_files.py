@@ -1,5 +1,7 @@
 """Files that are wholly there or not there, also when the process is killed while it writes."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -160,3 +162,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_that_is_not_there_cannot_be_synced_and_that_is_fine(tmp_path: Path) -> None:
     fsync_folder(tmp_path)
     fsync_folder(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_drive_without_that_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, passes: bool) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with contextlib.nullcontext() if passes else pytest.raises(OSError, match="no"):
+        fsync_folder(tmp_path)

@@ -1,5 +1,6 @@
 """Files that are either wholly there or not there, and their hashes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+_NO_SUCH_CALL = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from drives mounted through FUSE, such as Google's
 
 
 def sha256_file(path: Path) -> str:
@@ -23,13 +26,20 @@ def md5_file(path: Path) -> str:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut (POSIX; a no-op where folders cannot be opened)."""
+    """Make renames inside `folder` survive a power cut (POSIX; a no-op where folders cannot be synchronised)."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
         return
     try:
         os.fsync(handle)
+    except OSError as err:
+        if err.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+            errno.ENOSYS,
+        ):  # drives mounted through FUSE have no such call
+            raise
     finally:
         os.close(handle)
 
