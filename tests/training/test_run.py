@@ -18,9 +18,10 @@ from harken.tracking.lock import RunBusyError
 from harken.tracking.run import RunFolder, read_events, read_metrics, read_record
 from harken.training.augmenting import augmentations_of
 from harken.training.loop import Interrupted
+from harken.training.manifests import manifest_hashes
 from harken.training.progress import SilentView, Standing
 from harken.training.recipe import Recipe
-from harken.training.run import manifest_hashes, plan_run, resume, train
+from harken.training.run import plan_run, resume, train
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harken.cli.output import complain, counted, note, print_json
+from harken.cli.output import counted, leave_with_rejected, note, print_json
 
 if TYPE_CHECKING:
     from harken.data.augment import Treatment
@@ -65,11 +65,7 @@ def augment(
     else:
         typer.echo(f"{listing}: {counted(len(result.utterances), 'utterance')}")
         note(f"{counted(result.written, 'file')} written, {result.reused:,} there already")
-    if result.rejected:
-        for item in result.rejected[:5]:
-            complain(f"{item.item}: {item.reason}")
-        note(f"{counted(len(result.rejected), 'utterance')} left out; see {listing.with_suffix('.rejected.tsv')}")
-        raise typer.Exit(2)
+    leave_with_rejected(result.rejected, f"see {listing.with_suffix('.rejected.tsv')}")
 
 
 def _treatments(settings: list[str], names: list[str], copies: int, seed: int) -> "list[Treatment]":

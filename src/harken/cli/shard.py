@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harken.cli.output import complain, counted, note, print_json
+from harken.cli.output import counted, leave_with_rejected, note, print_json
 
 
 def shard(
@@ -78,11 +78,7 @@ def _write(manifest: Path, out: Path, shard_bytes: int, encoding: str, threads: 
         size = format_bytes(result.total_bytes)
         typer.echo(f"{out / MANIFEST}: {counted(len(result.utterances), 'utterance')} in {shards}, {size}")
         note(f"{result.reused:,} of them there already")
-    if result.rejected:
-        for item in result.rejected[:5]:
-            complain(f"{item.item}: {item.reason}")
-        note(f"{counted(len(result.rejected), 'utterance')} left out; {out}/shard-*.tar.json lists them")
-        raise typer.Exit(2)
+    leave_with_rejected(result.rejected, f"{out}/shard-*.tar.json lists them")
 
 
 def _verify(folder: Path, json_output: bool) -> None:

@@ -91,6 +91,20 @@ class _Sentence:
         return waveform[loud[0] : loud[-1] + 1] if len(loud) else waveform
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The arguments of `code_switched_corpus` that decide what is spoken."""
+
+    utterances: int
+    mixed_share: float
+    noisy_share: float
+    snr_db: tuple[float, float]
+    vocabulary: Mapping[str, Mapping[str, Sequence[str]]]
+    templates: Sequence[Sequence[str]]
+    variants: Sequence[str]
+    seed: int
+
+
 def code_switched_corpus(
     out: Path,
     *,
@@ -117,8 +131,18 @@ def code_switched_corpus(
     itself within a process. Files appear only when all of them are done. Raises InputError for wrong arguments and
     unknown voices, MissingPart without the extra `synthesis`.
     """
-    _check(utterances, mixed_share, noisy_share, snr_db, vocabulary, templates, variants)
-    sentences = _plan(utterances, mixed_share, noisy_share, snr_db, vocabulary, templates, variants, seed)
+    wanted = _Wanted(
+        utterances=utterances,
+        mixed_share=mixed_share,
+        noisy_share=noisy_share,
+        snr_db=snr_db,
+        vocabulary=vocabulary,
+        templates=templates,
+        variants=variants,
+        seed=seed,
+    )
+    _check(wanted)
+    sentences = _plan(wanted)
     audio = out / "audio"
     samples = speak_files(audio, sentences)
     testing = set(held_out(variants))
@@ -149,30 +173,21 @@ def _utterance(sentence: _Sentence, audio: Path, samples: int, split: str) -> Ut
     )
 
 
-def _plan(
-    utterances: int,
-    mixed_share: float,
-    noisy_share: float,
-    snr_db: tuple[float, float],
-    vocabulary: Mapping[str, Mapping[str, Sequence[str]]],
-    templates: Sequence[Sequence[str]],
-    variants: Sequence[str],
-    seed: int,
-) -> list[_Sentence]:
+def _plan(wanted: _Wanted) -> list[_Sentence]:
     """What is spoken by whom; a pure function of its arguments."""
-    languages = tuple(vocabulary)
+    seed, vocabulary, languages = wanted.seed, wanted.vocabulary, tuple(wanted.vocabulary)
     sentences: list[_Sentence] = []
     mixed = plain = 0
-    for index in range(utterances):
+    for index in range(wanted.utterances):
         generator = keyed_generator("code switched", seed, index)
-        template = templates[int(generator.integers(len(templates)))]
+        template = wanted.templates[int(generator.integers(len(wanted.templates)))]
         # Shares are met as one goes along, so that any beginning of the corpus has them too.
-        is_mixed = int((index + 1) * mixed_share + 1e-9) > mixed
+        is_mixed = int((index + 1) * wanted.mixed_share + 1e-9) > mixed
         turn = mixed if is_mixed else plain // len(languages)
-        noisy = int((turn + 1) * noisy_share + 1e-9) > int(turn * noisy_share + 1e-9)
+        noisy = int((turn + 1) * wanted.noisy_share + 1e-9) > int(turn * wanted.noisy_share + 1e-9)
         chosen = _languages(len(template), languages, generator) if is_mixed else [languages[plain % len(languages)]]
         mixed, plain = mixed + is_mixed, plain + (not is_mixed)
-        variant = variants[int(generator.integers(len(variants)))]
+        variant = wanted.variants[int(generator.integers(len(wanted.variants)))]
         sentences.append(
             _Sentence(
                 name=f"switch-{index:06d}.flac",
@@ -183,7 +198,7 @@ def _plan(
                 variant=variant,
                 pitch=int(keyed_generator("pitch", seed, variant).integers(30, 71)),
                 rate_wpm=int(generator.integers(130, 201)),
-                snr_db=round(float(generator.uniform(*snr_db)), 2) if noisy else None,
+                snr_db=round(float(generator.uniform(*wanted.snr_db)), 2) if noisy else None,
                 seed=seed,
             )
         )
@@ -198,18 +213,11 @@ def _languages(phrases: int, languages: Sequence[str], generator: np.random.Gene
             return drawn
 
 
-def _check(
-    utterances: int,
-    mixed_share: float,
-    noisy_share: float,
-    snr_db: tuple[float, float],
-    vocabulary: Mapping[str, Mapping[str, Sequence[str]]],
-    templates: Sequence[Sequence[str]],
-    variants: Sequence[str],
-) -> None:
-    if utterances < 1:
-        raise InputError(f"utterances is {utterances}.", hint="Use 1 or more.")
-    for name, share in (("mixed_share", mixed_share), ("noisy_share", noisy_share)):
+def _check(wanted: _Wanted) -> None:
+    vocabulary, templates, variants, snr_db = wanted.vocabulary, wanted.templates, wanted.variants, wanted.snr_db
+    if wanted.utterances < 1:
+        raise InputError(f"utterances is {wanted.utterances}.", hint="Use 1 or more.")
+    for name, share in (("mixed_share", wanted.mixed_share), ("noisy_share", wanted.noisy_share)):
         if not 0 <= share <= 1:
             raise InputError(f"{name} is {share}.", hint="Use 0 to 1.")
     if not -60 <= snr_db[0] <= snr_db[1] <= 100:

@@ -53,16 +53,12 @@ class Rows(Protocol[_Item]):
         ...
 
 
-class UtteranceRows:
-    """One utterance a row."""
+class _ReaderRows:
+    """What rows of one reader have in common."""
 
-    def __init__(self, utterances: Sequence[Utterance], reader: UtteranceReader, labels: Labels | None = None) -> None:
-        """`labels` are the ids of each utterance's text, in the order of `utterances`; None for audio without text."""
-        if labels is not None and len(labels) != len(utterances):
-            raise ValueError(f"{len(labels)} labels for {len(utterances)} utterances; give one for each")
+    def __init__(self, utterances: Sequence[Utterance], reader: UtteranceReader) -> None:
         self.reader = reader
         self._utterances = utterances
-        self._labels = labels
 
     @property
     def utterances(self) -> int:
@@ -76,6 +72,17 @@ class UtteranceRows:
     def hop_s(self) -> float:
         return self.reader.extractor.hop_s
 
+
+class UtteranceRows(_ReaderRows):
+    """One utterance a row."""
+
+    def __init__(self, utterances: Sequence[Utterance], reader: UtteranceReader, labels: Labels | None = None) -> None:
+        """`labels` are the ids of each utterance's text, in the order of `utterances`; None for audio without text."""
+        if labels is not None and len(labels) != len(utterances):
+            raise ValueError(f"{len(labels)} labels for {len(utterances)} utterances; give one for each")
+        super().__init__(utterances, reader)
+        self._labels = labels
+
     def row(self, item: int, epoch: int, go_on: Callable[[], None]) -> Row:
         utterance = self._utterances[item]
         go_on()
@@ -87,7 +94,7 @@ class UtteranceRows:
         )
 
 
-class WindowRows:
+class WindowRows(_ReaderRows):
     """Several utterances a row, their audio joined end to end and turned into features together.
 
     Where a sampler gives out single utterances, a row is a window with one.
@@ -101,22 +108,9 @@ class WindowRows:
         *,
         sample_rate_hz: int,
     ) -> None:
-        self.reader = reader
-        self._utterances = utterances
+        super().__init__(utterances, reader)
         self._label = label
         self._rate_hz = sample_rate_hz
-
-    @property
-    def utterances(self) -> int:
-        return len(self._utterances)
-
-    @property
-    def dimensions(self) -> int:
-        return self.reader.extractor.dimensions
-
-    @property
-    def hop_s(self) -> float:
-        return self.reader.extractor.hop_s
 
     def row(self, item: int | Sequence[int], epoch: int, go_on: Callable[[], None]) -> Row:
         places = [item] if isinstance(item, int) else item

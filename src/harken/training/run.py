@@ -5,8 +5,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,33 @@ from typing import Any
 import torch
 
 from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
-from harken.core.files import fsync_folder, sha256_file, write_text
-from harken.data.manifest import read_manifest
-from harken.evaluation.evaluate import evaluate_recognizer
-from harken.evaluation.publish import publish_report
-from harken.evaluation.report import Background, ReportConfig
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer, pick_device
-from harken.models.adapters import check_adapter_effect, merge_adapter, save_adapter, trainable_report
+from harken.core.files import fsync_folder, write_text
+from harken.inference.torch_engine import pick_device
+from harken.models.adapters import check_adapter_effect, trainable_report
 from harken.models.family import AcousticModel, count_parameters
-from harken.models.folder import describe, save_model
-from harken.text.normalize import profile_identity
 from harken.text.tokenize import load_tokenizer
 from harken.tracking.run import RunFolder, read_events, read_metrics
 from harken.training.allocator import freed_memory_kept
 from harken.training.assembly import Assembler, DataParts, tokenizer_folder
-from harken.training.augmenting import MANIFEST_SUFFIX
 from harken.training.checkpoint import CheckpointStore
-from harken.training.ema import WeightAverage, averages_of
+from harken.training.ema import WeightAverage
 from harken.training.interrupt import StopFlag, graceful_interrupt
 from harken.training.loop import Cadence, Interrupted, Span, TrainingLoop, TrainingState
+from harken.training.manifests import manifest_hashes
 from harken.training.memory import MemoryWatch
+from harken.training.numerics import reproducible_numerics
 from harken.training.objective import Objective, make_objective
 from harken.training.optimization import Schedule, build_optimizer
 from harken.training.picture import History, draw_history, history_of
 from harken.training.precision import choose_precision
 from harken.training.preparation import Rejection, count_reasons
 from harken.training.progress import ProgressView, SilentView
-from harken.training.recipe import Recipe, augmentation_files
+from harken.training.recipe import Recipe
+from harken.training.result import write_result
 from harken.training.stages import batches_of, identity_of
 from harken.training.starting_point import ModelParts
 from harken.training.update import Updater, pieces
 from harken.training.validation import validate
-from harken.training.weights import load_trained_state
 
 logger = logging.getLogger(__name__)
 
@@ -154,22 +149,6 @@ def _stage_line(span: Span) -> str:
     return f"{name}{span.updates_per_epoch:g} updates per epoch"
 
 
-def manifest_hashes(recipe: Recipe) -> dict[str, Any]:
-    """Path and SHA-256 of every manifest the recipe reads."""
-    paths = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
-    recordings = [file for file in augmentation_files(recipe) if file.endswith(MANIFEST_SUFFIX)]
-    paths |= {f"recordings-{number}": file for number, file in enumerate(recordings, start=1)}
-    hashes = {}
-    for name, path in paths.items():
-        if path is None:
-            continue
-        if not Path(path).is_file():
-            where = f"data.{name}" if hasattr(recipe.data, name) else "A manifest of augmentation"
-            raise InputError(f"{where} is {path}, which does not exist.", hint="Paths are relative to the recipe.")
-        hashes[name] = {"path": path, "sha256": sha256_file(Path(path))}
-    return hashes
-
-
 def _saved_recipe(run: RunFolder) -> Recipe:
     """The recipe of a run: recipe.yaml, or run.json's copy where the run was killed before that was written."""
     path = run.path / RECIPE
@@ -210,7 +189,7 @@ class _Life:
         with ExitStack() as stack:
             stack.enter_context(self.run.capture_log())
             stop = stack.enter_context(graceful_interrupt())
-            stack.enter_context(_numerics(self.recipe))
+            stack.enter_context(reproducible_numerics(self.recipe.training))
             stack.enter_context(freed_memory_kept())
             if sinks is not None:
                 self.sinks = sinks(self.run, self.recipe)
@@ -240,7 +219,7 @@ class _Life:
             self.view.say(f"resumed at update {step} of {trainer.cadence.updates}")
         state = trainer.fit(stop, keep_initial=parts.trained_before)
         training_s = max(1e-9, time.monotonic() - started_s)
-        self._finish(parts, data, trainer)
+        write_result(self.run, self.recipe, self.assembler, parts, data, trainer.store)
         history = history_of(read_metrics(self.run.path), read_events(self.run.path))
         draw_history(history, self.run.path / "training.png", title=self.recipe.name)
         for sink in self.sinks:
@@ -362,90 +341,6 @@ class _Life:
             self.view.say(
                 f"{count} {name} utterances left out: {reason} ({', '.join(examples[:3])}{' ...' * (count > 3)})"
             )
-
-    def _report(self, parts: ModelParts) -> tuple[str, Mapping[str, Any]]:
-        """Score the model on the test set, or on the validation set where the recipe names no test."""
-        data = self.recipe.data
-        name, manifest = ("test", data.test) if data.test is not None else ("validation", data.validation)
-        recognizer = TorchRecognizer(
-            model=parts.model,
-            features=parts.features,
-            tokenizer=parts.tokenizer,
-            config=TorchEngineConfig(device=self.recipe.training.device),
-        )
-        utterances = [u for u in read_manifest(manifest) if u.text is not None]
-        config = ReportConfig(normalizer=data.normalizer, seed=self.recipe.seed)
-        read = self.assembler.read_audio
-        model = {"name": self.run.id, "family": parts.family, "parameters": count_parameters(parts.model)}
-        report = evaluate_recognizer(
-            recognizer,
-            utterances,
-            read,
-            report=config,
-            background=Background(
-                model=model, test_set={"manifest": str(manifest), "sha256": sha256_file(Path(manifest))}
-            ),
-            threads=torch.get_num_threads(),
-        )
-        publish_report(
-            report,
-            self.run.path / "report",
-            utterances,
-            read,
-            sample_rate_hz=recognizer.sample_rate_hz,
-            title=f"{self.run.id} on {name}",
-            figures=False,
-        )
-        return name, report.summary
-
-    def _finish(self, parts: ModelParts, data: DataParts, trainer: TrainingLoop) -> None:
-        """Write report/ and model/ from the checkpoint with the lowest validation WER."""
-        best = trainer.store.best()
-        if best is not None:
-            checkpoint = trainer.store.load(best)
-            load_trained_state(parts.model, {**checkpoint.model, **averages_of(checkpoint.average)})
-        if parts.adapter is not None:
-            save_adapter(parts.model, parts.adapter.name, self.run.path / "adapter")
-            if parts.adapter.kind == "lora" and self.recipe.model.merge_adapter:
-                merge_adapter(parts.model, parts.adapter.name)
-        scored_on, report = self._report(parts)
-        description = describe(
-            parts.model,
-            family=parts.family,
-            settings=parts.settings,
-            features=parts.features,
-            tokenizer=parts.tokenizer,
-            normalizer=self.recipe.data.normalizer,
-            languages=sorted({u.language for u in data.train.utterances if u.language is not None}),
-            metrics={scored_on: {key: report[key] for key in ("wer", "cer", "words", "utterances")}},
-            provenance={
-                "run": self.run.id,
-                "update": best or 0,
-                "normalizer_version": str(profile_identity(self.recipe.data.normalizer)["version"]),
-                **{f"{name}_sha256": item["sha256"] for name, item in manifest_hashes(self.recipe).items()},
-            },
-        )
-        save_model(self.run.path / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
-
-
-@contextmanager
-def _numerics(recipe: Recipe) -> Iterator[None]:
-    """The process-wide switches a run needs, put back afterwards."""
-    import torch.utils.deterministic as memory
-
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filling = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.set_num_threads(recipe.training.threads or threads)
-    # CUDA's CTC backward has no deterministic form; there the switch warns and the rest stays reproducible.
-    torch.use_deterministic_algorithms(True, warn_only=pick_device(recipe.training.device).type == "cuda")
-    # The switch also fills fresh memory with NaN, to find code that reads it; that costs time and changes no result.
-    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
-        memory.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
 
 
 def _save_whole(tokenizer: Tokenizer, folder: Path) -> None:

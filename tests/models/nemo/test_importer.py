@@ -233,7 +233,7 @@ def test_code_in_the_weights_does_not_run(nemo_file: Write, capsys: pytest.Captu
 def test_names_in_the_archive_lead_nowhere(tmp_path: Path, nemo_file: Write) -> None:
     path = nemo_file()
     with tarfile.open(path, "a") as tar:
-        for name in ("../outside.txt", "/tmp/harken-outside.txt"):
+        for name in ("../outside.txt", str(tmp_path.parent / "absolute.txt")):
             info = tarfile.TarInfo(name)
             info.size = 4
             tar.addfile(info, io.BytesIO(b"evil"))
