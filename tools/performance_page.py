@@ -51,6 +51,8 @@ def _section(result: dict[str, Any]) -> str:
     if result.get("rivals"):
         lines += ["", "| Compared with | CPU time | Wall time | |", "|---|---|---|---|"]
         lines += [_rival(name, rival) for name, rival in result["rivals"].items()]
+    if result.get("table"):
+        lines += ["", *_table(**result["table"])]
     return "\n".join([*lines, "", _machine(result), ""])
 
 
@@ -73,11 +75,18 @@ def _rival(name: str, rival: Any) -> str:
     return f"| {_cell(name)} | {cpu} | {wall} | {_cell(rest)} |"
 
 
+def _table(columns: list[str], rows: list[list[Any]]) -> list[str]:
+    """What a benchmark compares case by case, in columns of its own."""
+    header = [f"| {' | '.join(map(_cell, columns))} |", "|---" * len(columns) + "|"]
+    return [*header, *(f"| {' | '.join(map(_number, row))} |" for row in rows)]
+
+
 def _machine(result: dict[str, Any]) -> str:
     machine = result.get("machine", {})
     packages = ", ".join(f"{name} {version}" for name, version in machine.get("packages", {}).items())
     threads = machine.get("threads")
     facts = [
+        machine.get("gpu", ""),
         f"{machine['cores']} cores of {machine['cpu']}" if machine.get("cpu") else "",
         f"{threads} thread{'' if threads == 1 else 's'}" if threads else "",
         machine.get("system", ""),

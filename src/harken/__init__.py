@@ -7,17 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harken.autoconfig.manager import ASRConfigManager, create_optimal_config
     from harken.inference.engines import load
     from harken.models.manager import ModelManager, WhisperModelManager
     from harken.training.api import Trainer
 
 __version__ = "0.1.0"
-__all__ = ["ModelManager", "Trainer", "WhisperModelManager", "__version__", "load"]
+__all__ = [
+    "ASRConfigManager",
+    "ModelManager",
+    "Trainer",
+    "WhisperModelManager",
+    "__version__",
+    "create_optimal_config",
+    "load",
+]
 
 _HOMES = {
+    "ASRConfigManager": "harken.autoconfig.manager",
     "ModelManager": "harken.models.manager",
     "Trainer": "harken.training.api",
     "WhisperModelManager": "harken.models.manager",
+    "create_optimal_config": "harken.autoconfig.manager",
     "load": "harken.inference.engines",
 }
 

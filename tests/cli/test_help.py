@@ -27,6 +27,7 @@ COMMANDS = [
         )
     ),
     ["train"],
+    ["plan"],
     ["search"],
     ["evaluate"],
     ["score"],

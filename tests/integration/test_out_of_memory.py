@@ -14,9 +14,11 @@ from torch import Tensor
 from harken.core import RunFailed
 from harken.data.batch import Batch
 from harken.data.sampler import BucketSampler, plan_buckets
+from harken.models.checkpointing import checkpoint_layers
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
 from harken.text.tokenize import WordTokenizer
 from harken.text.vocabulary import BLANK
+from harken.training.meter import Reading
 from harken.training.objective import CtcObjective
 from harken.training.precision import Precision
 from harken.training.update import BucketBatch, Updater
@@ -172,3 +174,97 @@ def test_an_error_that_is_not_about_memory_goes_through(tmp_path: Path) -> None:
     _, batches = next(updates(1))
     with pytest.raises(RuntimeError, match="size mismatch"):
         make_updater(Broken, []).run(0, batches)
+
+
+class CappedMeter:
+    """A device of `budget_bytes`: the updater below says what its tensors take."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.budget_bytes = budget_bytes
+        self.base = self.peak = 0
+
+    def begin(self) -> None:
+        self.peak = self.base
+
+    def read(self) -> Reading:
+        return Reading(before_bytes=self.base, peak_bytes=self.peak)
+
+    def numbers(self) -> dict[str, float]:
+        return {}
+
+
+class CappedUpdater(Updater):
+    """A piece of n utterances takes n times `each` bytes on top of what is there; beyond the budget it fails."""
+
+    each = 100
+
+    def _losses(self, piece: Batch) -> Tensor:
+        self.meter.peak = self.meter.base + self.each * len(piece)  # type: ignore[attr-defined]
+        if self.meter.peak > self.meter.budget_bytes:  # type: ignore[attr-defined, operator]
+            raise torch.OutOfMemoryError("CUDA out of memory. (capped)")
+        return super()._losses(piece)
+
+
+def one_bucket(*sizes: int) -> list[BucketBatch]:
+    items = corpus()
+    return [BucketBatch(bucket=3, batch=batch_of(items, list(range(size)))) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("budget", "fits_first", "expected"),
+    [
+        (1000, 2, [5]),  # ten would fit by what two took, but eleven have failed: not more than half of them
+        (1000, 1, [5]),
+        (350, 2, [3]),  # three by what was measured, without trying five
+        (350, 0, [5, 2]),  # nothing has fitted yet: half, and half again
+        (90, 0, None),
+    ],
+)
+def test_the_next_size_follows_what_was_measured(budget: int, fits_first: int, expected: list[int] | None) -> None:
+    events: list[dict[str, Any]] = []
+    updater = make_updater(CappedUpdater, events, meter=CappedMeter(budget), predicted={3: 4321}, oom_retries=5)
+    batches = one_bucket(*([fits_first] if fits_first else []), 11)
+    if expected is None:
+        with pytest.raises(RunFailed, match="1 utterances of bucket 3"):
+            updater.run(0, batches)
+        return
+    assert updater.run(0, batches).applied
+    assert [event["next_utterances"] for event in events] == expected
+    assert {event["predicted_peak_bytes"] for event in events} == {4321}
+    assert events[0]["measured_peak_bytes"] == 1100
+    assert events[0].get("bytes_per_utterance") == (100 if fits_first else None)
+
+
+def test_what_lies_in_memory_already_is_not_the_pieces() -> None:
+    events: list[dict[str, Any]] = []
+    meter = CappedMeter(1000)
+    updater = make_updater(CappedUpdater, events, meter=meter)
+    meter.base = 480  # weights and states
+    updater.run(0, one_bucket(4))
+    updater.run(1, one_bucket(12))
+    assert [(event["measured_peak_bytes"], event["next_utterances"]) for event in events] == [(1680, 5)]
+
+
+def test_a_meter_that_cannot_tell_leaves_halving() -> None:
+    events: list[dict[str, Any]] = []
+    updater = make_updater(FailingUpdater, events)
+    updater.plan_failures(random.Random(0), 1.1)
+    updater.failures = FAILURES - 1
+    updater.run(0, one_bucket(11))
+    assert [event["next_utterances"] for event in events] == [5]
+    assert "measured_peak_bytes" not in events[0]
+
+
+def test_gradient_checkpointing_and_failures_change_no_weight() -> None:
+    """Some fail in the backward pass, where layers are computed again."""
+    calm, failing = make_updater(Updater, []), make_updater(FailingUpdater, [])
+    checkpoint_layers(failing.model)
+    failing.plan_failures(random.Random(3), 0.5)
+    for update, batches in updates(12):
+        calm.run(update, batches)
+        failing.limits.clear()
+        failing.left = 3
+        assert failing.run(update, batches).applied
+    assert failing.failures > 5
+    for name, weight in calm.model.state_dict().items():
+        torch.testing.assert_close(failing.model.state_dict()[name], weight, atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harken.tracking import hardware
-from harken.tracking.hardware import Memory, cpu_model, gpu_facts, hardware_facts, read_memory
+from harken.tracking.hardware import Memory, cpu_model, gpu_facts, hardware_facts, read_memory, usable_cores
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n"
 
@@ -74,6 +74,39 @@ def test_elsewhere_psutil_answers_or_nothing(tmp_path: Path, monkeypatch: pytest
     assert read_memory(root=tmp_path).total == psutil.virtual_memory().total
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert read_memory(root=tmp_path) == Memory(total=None, limit=None, available=None)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 6),
+        ({"proc/self/cgroup": "0::/pod/job\n", "sys/fs/cgroup/pod/cpu.max": "250000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/pod\n", "sys/fs/cgroup/pod/cpu.max": "max 100000\n"}, 6),
+        ({"proc/self/cgroup": "0::/pod\n", "sys/fs/cgroup/pod/cpu.max": "50000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/host/path\n", "sys/fs/cgroup/cpu.max": "3200000 100000\n"}, 6),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/x\n4:cpu,cpuacct:/x\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "400000\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            4,
+        ),
+    ],
+)
+def test_usable_cores_are_bounded_by_the_quota_of_time(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert usable_cores(root=tree(tmp_path, files)) == cores
+
+
+def test_usable_cores_without_affinity_are_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(hardware.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(hardware.os, "cpu_count", lambda: 5)
+    assert usable_cores(root=tmp_path) == 5
 
 
 def test_processor_name(tmp_path: Path) -> None:

@@ -298,6 +298,18 @@ def test_restore_refuses_other_data(tmp_path: Path) -> None:
         Scene(tmp_path, data={"seed": 2}).trainer.restore()
 
 
+def test_restore_refuses_updates_of_another_size(tmp_path: Path) -> None:
+    Scene(tmp_path, data={"seed": 1, "accumulate": [2]}).trainer.fit(StopFlag())
+    with pytest.raises(InputError, match="not those the run began with"):
+        Scene(tmp_path, data={"seed": 1, "accumulate": [3]}).trainer.restore()
+    assert Scene(tmp_path, data={"seed": 1, "accumulate": [2]}).trainer.restore() == 12
+
+
+def test_restore_takes_checkpoints_that_do_not_say_how_large_updates_are(tmp_path: Path) -> None:
+    Scene(tmp_path, data={"seed": 1}).trainer.fit(StopFlag())
+    assert Scene(tmp_path, data={"seed": 1, "accumulate": [3]}).trainer.restore() == 12
+
+
 def test_restore_passes_over_damage_and_refuses_when_nothing_is_whole(tmp_path: Path) -> None:
     Scene(tmp_path, keep_checkpoints=2).trainer.fit(StopFlag())
     (tmp_path / "step-000012" / "model.safetensors").write_bytes(b"")

@@ -8,6 +8,7 @@ import pytest
 
 import harken.cli
 from harken.core import InputError, dump_settings, parse_settings
+from harken.data.sampler import BucketPlan
 from harken.models.family import find_family
 from harken.training.recipe import (
     BatchConfig,
@@ -103,6 +104,21 @@ def test_overrides_are_laid_over_the_file(save: Save) -> None:
         ("schedule.final_learning_rate=-1", "schedule: final_learning_rate is -1"),
         ("model.label_smoothing=1", "model: label_smoothing is 1"),
         ("batches.batch_s=0", "batches: batch_s is 0"),
+        ("batches.accumulate=0", "batches: accumulate is 0"),
+        ("batches.edges_s=[5, 10]", "batches: batch_sizes is 0 long; use one size for each of the 2 edges_s"),
+        ("batches.batch_sizes=[5, 10]", "batches: edges_s is empty"),
+        ("batches={edges_s: [10, 5], batch_sizes: [1, 2]}", "batches: edges_s is [10.0, 5.0]; use ascending"),
+        ("batches={edges_s: [10], batch_sizes: [0]}", "batches: batch_sizes is [0]; use 1 or more"),
+        ("batches={edges_s: [9], batch_sizes: [1], batch_s: 9}", "batch_s does nothing beside edges_s; leave it out"),
+        ("batches={edges_s: [9], batch_sizes: [1], buckets: 2}", "buckets does nothing beside edges_s; leave it out"),
+        ("batches={edges_s: [9], batch_sizes: [1], max_batch_size: 2}", "max_batch_size does nothing beside edges_s"),
+        (
+            "batches={edges_s: [9], batch_sizes: [1], accumulate: 2, update_s: 60}",
+            "update_s does nothing beside edges_s and accumulate",
+        ),
+        ("batches={edges_s: [0.1], batch_sizes: [1]}", "batches.edges_s ends at 0.1, but data.min_duration_s is 0.1"),
+        ("training.validation_batch_s=0", "training: validation_batch_s is 0"),
+        ("training.memory_budget_gib=-1", "training: memory_budget_gib is -1"),
         ("data.normalizer=nosuch", "data: normalizer is 'nosuch'; use one of"),
         ("data.train_samples=0", "data: train_samples is 0"),
         ("data.min_duration_s=70", "data: min_duration_s is 70.0 and max_duration_s 60.0"),
@@ -143,6 +159,14 @@ def test_files_that_are_no_recipe(save: Save, text: str, message: str) -> None:
 def test_a_recipe_survives_yaml(save: Save) -> None:
     recipe = load_recipe(save(MINIMAL), ["augmentation.spec_augment={}", "tracking.sinks=[mlflow]"])
     assert parse_settings(Recipe, dump_settings(recipe), source="again") == recipe
+
+
+def test_planned_buckets_survive_yaml(save: Save) -> None:
+    recipe = load_recipe(save(MINIMAL), ["batches={edges_s: [5, 10], batch_sizes: [4, 2], accumulate: 3}"])
+    assert recipe.batches.plan == BucketPlan(edges_s=(5.0, 10.0), batch_sizes=(4, 2))
+    assert recipe.batches.accumulate == 3
+    assert parse_settings(Recipe, dump_settings(recipe), source="again") == recipe
+    assert load_recipe(save(MINIMAL)).batches.plan is None
 
 
 def test_seconds_of_an_update() -> None:

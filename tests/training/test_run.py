@@ -194,7 +194,7 @@ def test_a_plan_says_what_would_happen_and_writes_nothing(
     assert (plan["family"], plan["device"], plan["precision"]) == ("recurrent-ctc", "cpu", "fp32")
     assert (plan["updates"], plan["evaluate_every"], plan["warmup_updates"]) == (12, 4, 1)
     assert plan["output_units"] == 5
-    assert plan["batches_per_update"] == 3  # 8 utterances of about half a second in batches of 1.5 s
+    assert plan["batches_per_update"] == 4  # 8 utterances of 0.3 to 0.75 s, two to four in a batch of 1.5 s
     assert 0 <= plan["padding_share"] < 0.5
     edges_s = [bucket["upper_edge_s"] for bucket in plan["buckets"]]
     assert edges_s == sorted(edges_s)

@@ -248,7 +248,7 @@ def test_one_utterance_that_does_not_fit_is_not_tried_again() -> None:
         raise MemoryError("no room")
 
     model.forward = failing  # type: ignore[method-assign]
-    with pytest.raises(RunFailed, match="1 utterances of bucket 0 after 0 halvings") as caught:
+    with pytest.raises(RunFailed, match="1 utterances of bucket 0 after 0 cuts") as caught:
         updater.run(0, [BucketBatch(bucket=0, batch=make_batch([24]))])
     assert "batches.batch_s" in caught.value.hint
     assert events == []

@@ -94,7 +94,19 @@ def test_packed_windows_pad_little(fine_tuning: MakeRecipe) -> None:
     assert padded["padding_share"] > 0.6
     assert packed["padding_share"] < 0.25  # seven windows of a second and a half hold at most four words each
     assert padded["buckets"] == [{"upper_edge_s": 1.5, "batch_size": 8}]
-    assert packed["buckets"] == [{"upper_edge_s": 1.5, "batch_size": 4}]
+    assert packed["buckets"] == [{"upper_edge_s": 1.5, "batch_size": 5}]  # that hold 1.2 s of speech each
+
+
+@pytest.mark.parametrize("window", ["padded", "packed"])
+def test_planned_windows(fine_tuning: MakeRecipe, tone_corpus: Any, window: str) -> None:
+    tone_corpus.edit("train-03", duration_s=2.0)
+    planned = ("batches={edges_s: [1.5], batch_sizes: [4], accumulate: 2}", f"seq2seq.window={window}")
+    plan = plan_run(fine_tuning(*planned, "training.gradient_checkpointing=true"))
+    assert plan["buckets"] == [{"upper_edge_s": 1.5, "batch_size": 4}]
+    assert plan["batches_per_update"] == 2
+    assert plan["rejected"] == {"longer than the model's window": 1}
+    with pytest.raises(InputError, match=r"every row of this model is a window of 1\.5 s\. Give the one edge 1\.5"):
+        plan_run(fine_tuning("batches={edges_s: [1.0], batch_sizes: [4]}"))
 
 
 def test_packed_batches_hold_every_text_once(fine_tuning: MakeRecipe) -> None:
@@ -130,7 +142,7 @@ def test_stages_have_windows_of_their_own(fine_tuning: MakeRecipe, tiny_recipe: 
     many, single = Assembler(recipe).assemble(None)[1].stages
     assert isinstance(many.sampler, PackedSampler)
     assert isinstance(single.sampler, BucketSampler)
-    assert many.plan.batch_sizes == (4,)
+    assert many.plan.batch_sizes == (5,)
     rows = [len(batch) for batch in single.loader.iterate(0, single.sampler.steps_per_epoch)]
     assert sum(rows) == 24
     with pytest.raises(InputError, match="Stage 'many' of the curriculum has a window, but the model has no decoder"):

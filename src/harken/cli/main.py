@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from harken.cli import augment, compare, data, demo, evaluate, models, preview, runs, search, shard, speech, training
+from harken.cli import (
+    augment,
+    compare,
+    data,
+    demo,
+    evaluate,
+    models,
+    plan,
+    preview,
+    runs,
+    search,
+    shard,
+    speech,
+    training,
+)
 from harken.cli.output import complain
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ data.app.command("preview")(preview.preview)
 data.app.command("shard")(shard.shard)
 app.add_typer(data.app, name="data")
 app.command("train")(training.train)
+app.command("plan")(plan.plan)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(evaluate.score)

@@ -17,6 +17,7 @@ _HOMES = {
     "VariantSize": "variants",
     "WhisperModelManager": "manager",
     "advise": "advice",
+    "checkpoint_layers": "checkpointing",
     "convert_nemo": "nemo.importer",
     "count_parameters": "family",
     "family_names": "family",

@@ -185,6 +185,7 @@ class ConformerCtc(CtcModel):
     """Convolutional front end, Conformer layers, linear output."""
 
     subsampling = SUBSAMPLING
+    blocks = ("layers",)
 
     def __init__(self, settings: ConformerSettings, dimensions: int, vocab_size: int) -> None:
         super().__init__()

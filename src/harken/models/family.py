@@ -24,6 +24,8 @@ class CtcModel(nn.Module):
     """Feature frames for each output frame."""
     head: str = "output"
     """Name of the output layer, the only module whose shape the vocabulary decides."""
+    blocks: tuple[str, ...] = ()
+    """Names of the lists of repeated layers, for gradient checkpointing; none where they cannot be computed again."""
 
     def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
@@ -44,6 +46,8 @@ class Seq2SeqModel(nn.Module):
     """What all the model was trained on is spoken in; None where it tells languages apart itself."""
     task: Task = "transcribe"
     """What the model was trained to write: what is said, or its translation."""
+    blocks: tuple[str, ...] = ()
+    """Names of the lists of repeated layers, for gradient checkpointing; none where they cannot be computed again."""
 
     def tell(self, language: str | None, task: Task) -> Any:
         """Set `language` and `task`; returns the model's settings with them."""

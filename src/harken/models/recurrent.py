@@ -63,6 +63,7 @@ class RecurrentCtc(CtcModel):
     """Convolutional front end, residual bidirectional LSTM layers, linear output."""
 
     subsampling = SUBSAMPLING
+    blocks = ("layers",)
 
     def __init__(self, settings: RecurrentSettings, dimensions: int, vocab_size: int) -> None:
         super().__init__()

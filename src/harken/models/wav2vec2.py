@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from harken.audio.features import FeatureConfig
@@ -30,6 +30,7 @@ from harken.models.convolution import encode_samples
 from harken.models.dropout import use_fast_dropout
 from harken.models.family import CtcModel, ModelFamily
 from harken.models.frontend import frame_mask
+from harken.models.kernels import kernel_device
 from harken.models.pretrained import (
     PretrainedParts,
     config_settings,
@@ -76,6 +77,7 @@ class Wav2Vec2Ctc(CtcModel):
         self.subsampling = prod(self.config.conv_stride)
         # The parts under transformers' names, not the whole: state_dict() is then that of the whole, key for key.
         self._base_name = str(network.base_model_prefix)
+        self.blocks = (f"{self._base_name}.encoder.layers",)
         self.add_module(self._base_name, network.base_model)
         self.dropout = network.dropout
         self.lm_head = network.lm_head
@@ -129,15 +131,12 @@ class Wav2Vec2Ctc(CtcModel):
     def _encode_samples(self, waveform_BS: Tensor, samples_B: Tensor) -> Tensor:
         """(B, T, channels) outputs of the convolutions."""
         layers = self.base.feature_extractor.conv_layers
-        if waveform_BS.device.type == "cpu":
+        # A group norm over each utterance's own frames is cheap in this form only, on whatever device.
+        if kernel_device(waveform_BS) == "cpu" or self.config.feat_extract_norm == "group":
             return encode_samples(layers, waveform_BS, samples_B)
         x = waveform_BS[:, None]
         for layer in layers:
-            if layer is layers[0] and self.config.feat_extract_norm == "group":
-                frames_B = _convolved(samples_B, self.config.conv_kernel[0], self.config.conv_stride[0])
-                x = layer.activation(_normalise_each(layer.layer_norm, layer.conv(x), frames_B))
-            else:
-                x = layer(x)
+            x = layer(x)
         return x.transpose(1, 2)
 
     def _hide_frames(self, hidden_BTD: Tensor, lengths_B: Tensor) -> Tensor:
@@ -185,22 +184,6 @@ def _without_mask_warning(model_type: str) -> Iterator[None]:
 def _convolved(length_B: Tensor, kernel: int, stride: int) -> Tensor:
     """Frames of a convolution without padding; 0 or less where there is not enough for one."""
     return torch.div(length_B - kernel, stride, rounding_mode="floor") + 1
-
-
-def _normalise_each(norm: nn.Module, x_BCT: Tensor, frames_B: Tensor) -> Tensor:
-    """The norm of each row over its own frames only; padding becomes zeros.
-
-    PyTorch refuses a norm over one value; a row with fewer than two frames here has no output frame in the end.
-    """
-    counts = [min(max(2, count), x_BCT.shape[2]) for count in frames_B.tolist()]
-    if all(count == x_BCT.shape[2] for count in counts):
-        whole: Tensor = norm(x_BCT)
-        return whole
-    longest = x_BCT.shape[2]
-    rows = [
-        functional.pad(norm(x_BCT[row : row + 1, :, :count]), (0, longest - count)) for row, count in enumerate(counts)
-    ]
-    return torch.cat(rows)
 
 
 def _check_config(config: Any) -> None:

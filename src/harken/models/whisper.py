@@ -50,6 +50,8 @@ class WhisperSettings(Strict):
 class WhisperSeq2Seq(Seq2SeqModel):
     """Log-mel features of the whole 30 s window in, scores of the next token out."""
 
+    blocks = ("model.encoder.layers", "model.decoder.layers")
+
     def __init__(self, network: Any, settings: WhisperSettings) -> None:
         """`network` is a WhisperForConditionalGeneration whose parts are taken over."""
         super().__init__()

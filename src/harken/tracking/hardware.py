@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
+_MEMORY_FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
 _GPU_FIELDS = ("name", "memory.total", "driver_version")
 
 
@@ -42,6 +43,15 @@ def read_memory(*, root: Path = Path("/")) -> Memory:
     return Memory(total=total, limit=limit_bytes, available=available)
 
 
+def usable_cores(*, root: Path = Path("/")) -> int:
+    """Logical cores this process can keep busy: those it may run on, no more than the control group's quota of time.
+
+    A quota of 2.5 cores counts as 2. `root` stands in for the root of the file system in tests.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min((cores, *(int(quota) for quota in _group_quotas(root)))))
+
+
 def hardware_facts(*, run: Callable[..., Any] = subprocess.run) -> dict[str, Any]:
     """Processor, memory and GPUs, ready for JSON."""
     memory = read_memory()
@@ -49,7 +59,7 @@ def hardware_facts(*, run: Callable[..., Any] = subprocess.run) -> dict[str, Any
         "cpu": cpu_model(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": usable_cores(),
         "memory_bytes": memory.total,
         "memory_limit_bytes": memory.limit,
         **gpu_facts(run=run),
@@ -122,6 +132,26 @@ def _machine_memory_elsewhere() -> tuple[int | None, int | None]:
 
 def _group_memory(root: Path) -> Iterator[tuple[int, int]]:
     """(limit, bytes in use that cannot be reclaimed) of each limited control group above this process."""
+    for folder, version in _groups(root, "memory"):
+        limit_name, used_name = _MEMORY_FILES[version]
+        limit = _number(folder / limit_name)
+        if limit is not None and limit < _UNLIMITED:
+            yield limit, max(0, (_number(folder / used_name) or 0) - _reclaimable(folder))
+
+
+def _group_quotas(root: Path) -> Iterator[float]:
+    """Cores that each control group above this process may keep busy, of those that limit them."""
+    for folder, version in _groups(root, "cpu"):
+        if version == 1:
+            quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+        else:
+            quota, period = _pair(folder / "cpu.max")
+        if quota is not None and period:
+            yield quota / period
+
+
+def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
+    """Folders of the control groups above this process that this controller limits, each with the version, 1 or 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -129,16 +159,13 @@ def _group_memory(root: Path) -> Iterator[tuple[int, int]]:
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        mount = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        mount = root / (f"sys/fs/cgroup/{controller}" if controllers else "sys/fs/cgroup")
         # Inside a container the path may be the host's; then only the mount itself exists, and it is the group.
         group = mount / path.strip("/")
         for folder in (group, *group.parents):
-            limit = _number(folder / names[0])
-            if limit is not None and limit < _UNLIMITED:
-                yield limit, max(0, (_number(folder / names[1]) or 0) - _reclaimable(folder))
+            yield folder, 1 if controllers else 2
             if folder == mount:
                 break
 
@@ -148,7 +175,18 @@ def _number(path: Path) -> int | None:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return int(text) if text.isdigit() else None  # "max" means no limit
+    return int(text) if text.isdigit() else None  # "max" and -1 mean no limit
+
+
+def _pair(path: Path) -> tuple[int | None, int | None]:
+    """Two numbers on one line, as in "200000 100000"; "max" stands for no limit."""
+    try:
+        words = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return None, None
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return None, None
+    return int(words[0]), int(words[1])
 
 
 def _reclaimable(folder: Path) -> int:

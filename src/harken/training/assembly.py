@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,14 +12,15 @@ import torch
 from harken.audio.augment import AugmentConfig, check_augmentation
 from harken.audio.decode import decode_audio
 from harken.audio.features import FeatureExtractor
-from harken.core import InputError, Tokenizer, Utterance, Waveform
+from harken.core import InputError, Tokenizer, Utterance, Waveform, dump_settings
 from harken.data.cache import ArrayCache, default_cache_bytes
 from harken.data.loader import BatchLoader
 from harken.data.reader import UtteranceReader
 from harken.data.rows import Span as WindowSpan
 from harken.data.rows import UtteranceRows, WindowRows
-from harken.data.sampler import BucketSampler, Order, Sampler
+from harken.data.sampler import BucketPlan, Order, Sampler
 from harken.inference.decoding import whisper_tokenizer
+from harken.models.checkpointing import checkpoint_layers
 from harken.models.family import Seq2SeqModel
 from harken.text.normalize import normalize
 from harken.training.augmenting import (
@@ -31,6 +33,8 @@ from harken.training.augmenting import (
 from harken.training.batching import Batching, plan_batching
 from harken.training.labels import CtcLabeller, Labeller, Seq2SeqLabeller
 from harken.training.loop import Span
+from harken.training.plan_config import PlanConfig
+from harken.training.planning import PlannedRun, PlanningRequest, check_free, find_planner, within_plan
 from harken.training.preparation import (
     Rejection,
     Subset,
@@ -49,7 +53,7 @@ from harken.training.validation import ValidationSet
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_BATCH_S = 240.0
+VALIDATION_BATCH_S = 240.0  # unless the recipe says
 GIB = 2**30
 
 
@@ -88,6 +92,8 @@ class Assembler:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        """What is run: once a plan is made, with that in it."""
+        self.planned: PlannedRun | None = None
         self._augmentations = augmentations_of(recipe)
         for augmentation in self._augmentations:
             if augmentation is not None:
@@ -108,7 +114,8 @@ class Assembler:
         validation = self.listed(config.validation, samples=config.validation_samples, window_s=window_s)
         # What speed perturbation draws out has to fit as well.
         longest_s = None if window_s is None else window_s * self._slowest
-        train = self.listed(config.train, samples=config.train_samples, window_s=longest_s)
+        edges_s = self.recipe.batches.edges_s if window_s is None else ()
+        train = self.listed(config.train, samples=config.train_samples, window_s=longest_s, edges_s=edges_s)
         cache = self.cache(sum(u.duration_s for u in (*validation.utterances, *train.utterances)))
         # Validation first: it is read again at every evaluation, so it has the better claim to the cache.
         validation = self.readable("validation", config.validation, validation, cache=cache)
@@ -118,7 +125,45 @@ class Assembler:
         if isinstance(labeller, Seq2SeqLabeller):
             languages = {labeller.language(u) for u in train.utterances}
             parts = told(parts, languages.pop() if len(languages) == 1 else None, self.recipe.seq2seq.task)
-        return parts, self.data(train, validation, parts, labeller, cache)
+        train_set, validation_set = self._sets(train, validation, labeller)
+        if self.recipe.plan is not None:
+            train_set = self._plan(self.recipe.plan, train_set, parts, labeller)
+        return parts, self.data(train_set, validation_set, labeller, cache)
+
+    def _sets(self, train: Usable, validation: Usable, labeller: Labeller) -> tuple[Subset, Subset]:
+        """Both sets with their labels."""
+        recipe = self.recipe
+        train_set = self._encode(train, labeller, training=True)
+        require_some("training", recipe.data.train, train_set.utterances, train_set.rejected)
+        validation_set = self._encode(validation, labeller, training=False)
+        require_some("validation", recipe.data.validation, validation_set.utterances, validation_set.rejected)
+        return train_set, validation_set
+
+    def _plan(self, plan: Literal["auto"] | PlanConfig, train: Subset, parts: ModelParts, labeller: Labeller) -> Subset:
+        """Let a planner fill in the recipe; what of the training set it has room for."""
+        check_free(self.recipe)
+        has_windows = isinstance(labeller, Seq2SeqLabeller)
+        request = PlanningRequest(
+            recipe=self.recipe,
+            choice=PlanConfig() if plan == "auto" else plan,
+            family=parts.family,
+            settings=dump_settings(parts.settings),
+            dimensions=parts.features.dimensions,
+            output_units=parts.tokenizer.vocab_size,
+            durations_s=[utterance.duration_s for utterance in train.utterances],
+            label_lengths=[len(ids or ()) for ids in train.labels],
+            slowest=self._slowest,
+            window_s=self.features.pad_to_s if has_windows else None,
+            packed=has_windows and self.recipe.seq2seq.window == "packed",
+            new_head=self._start.new_vocabulary,
+        )
+        self.planned = find_planner()(request)
+        self.recipe = self.planned.recipe
+        if self.recipe.training.gradient_checkpointing and not request.recipe.training.gradient_checkpointing:
+            checkpoint_layers(parts.model)
+        kept = within_plan(train, self.recipe)
+        require_some("training", self.recipe.data.train, kept.utterances, kept.rejected)
+        return kept
 
     def _labeller(self, parts: ModelParts, train: Usable, validation: Usable) -> Labeller:
         config, model = self.recipe.seq2seq, parts.model
@@ -148,11 +193,16 @@ class Assembler:
             duration_s=utterance.duration_s,
         )
 
-    def listed(self, path: str, *, samples: int | None, window_s: float | None) -> Usable:
-        """The utterances of a manifest that can be used as far as the manifest tells."""
-        kept, rejected = read_subset(
-            path, samples=samples, config=self.recipe.data, seed=self.recipe.seed, window_s=window_s
-        )
+    def listed(
+        self, path: str, *, samples: int | None, window_s: float | None, edges_s: Sequence[float] = ()
+    ) -> Usable:
+        """The utterances of a manifest that can be used as far as the manifest tells.
+
+        The last of planned buckets bounds them as `max_duration_s` does.
+        """
+        config = self.recipe.data
+        config = replace(config, max_duration_s=min((config.max_duration_s, *edges_s[-1:])))
+        kept, rejected = read_subset(path, samples=samples, config=config, seed=self.recipe.seed, window_s=window_s)
         return Usable(utterances=kept, rejected=rejected)
 
     def readable(self, name: str, path: str, listed: Usable, *, cache: ArrayCache) -> Usable:
@@ -167,15 +217,9 @@ class Assembler:
         require_some(name, path, kept, rejected)
         return Usable(utterances=kept, rejected=rejected)
 
-    def data(
-        self, train: Usable, validation: Usable, parts: ModelParts, labeller: Labeller, cache: ArrayCache
-    ) -> DataParts:
-        """Labels, sampler, loader and validation set."""
+    def data(self, train_set: Subset, validation_set: Subset, labeller: Labeller, cache: ArrayCache) -> DataParts:
+        """Sampler, loader and validation set."""
         recipe = self.recipe
-        train_set = self._encode(train, labeller, training=True)
-        require_some("training", recipe.data.train, train_set.utterances, train_set.rejected)
-        validation_set = self._encode(validation, labeller, training=False)
-        require_some("validation", recipe.data.validation, validation_set.utterances, validation_set.rejected)
         plain = UtteranceReader(
             self.extractor,
             self.read_audio,
@@ -194,7 +238,7 @@ class Assembler:
             validation_set=ValidationSet(
                 validation_set,
                 read=lambda u: plain.features(u, 0),
-                batch_s=VALIDATION_BATCH_S,
+                batch_s=recipe.training.validation_batch_s or VALIDATION_BATCH_S,
                 least_s=self.features.pad_to_s or 0.0,
             ),
             cache=cache,
@@ -229,19 +273,20 @@ class Assembler:
             ),
             cache_features=not any(map(changes_waveform, self._augmentations)),
         )
-        sampler = self._sampler(chosen, labeller, batching, seed=seed, order=order)
+        sampler, plan = self._sampler(chosen, labeller, batching, seed=seed, order=order)
+        accumulate = batching.accumulate(sampler, chosen.duration_s)
         return Stage(
             span=Span.following(
                 before,
                 name="" if config is None else config.name,
                 epochs=(config or recipe.training).epochs,
                 updates=(config or recipe.training).updates,
-                updates_per_epoch=sampler.updates_per_epoch(batching.accumulate),
+                updates_per_epoch=sampler.updates_per_epoch(accumulate),
             ),
             sampler=sampler,
             loader=BatchLoader(sampler, _rows(chosen, reader, labeller, rate_hz), workers=recipe.training.workers),
-            accumulate=batching.accumulate,
-            plan=batching.plan,
+            accumulate=accumulate,
+            plan=plan,
             speech_share=batching.speech_share([u.duration_s for u in chosen.utterances]),
         )
 
@@ -263,11 +308,12 @@ class Assembler:
             packed=window == "packed",
         )
 
-    def _sampler(self, chosen: Subset, labeller: Labeller, batching: Batching, *, seed: int, order: Order) -> Sampler:
+    def _sampler(
+        self, chosen: Subset, labeller: Labeller, batching: Batching, *, seed: int, order: Order
+    ) -> tuple[Sampler, BucketPlan]:
         if isinstance(labeller, Seq2SeqLabeller) and batching.packed:
             return batching.packed_sampler(chosen, labeller, slowest=self._slowest, seed=seed)
-        costs_s = batching.costs_s([u.duration_s for u in chosen.utterances])
-        return BucketSampler(costs_s, batching.plan, seed=seed, order=order)
+        return batching.bucket_sampler([u.duration_s for u in chosen.utterances], seed=seed, order=order)
 
     def cache(self, duration_s: float) -> ArrayCache:
         """The audio cache, bounded by the recipe or by free memory and the size of the set."""

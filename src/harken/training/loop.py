@@ -25,6 +25,9 @@ from harken.training.weights import frozen_fingerprint, load_trained_state, trai
 
 logger = logging.getLogger(__name__)
 
+ACCUMULATE = "accumulate"
+"""In what a checkpoint keeps of the batches: how many of them make an update, for each stage."""
+
 
 class Interrupted(RunFailed):
     """The user stopped the run; it can be resumed."""
@@ -179,7 +182,7 @@ class TrainingLoop:
             if damaged:
                 raise InputError(f"{self.store.folder}: every checkpoint is damaged.", hint="Start a new run.")
             return 0
-        if checkpoint.state["data"] != self.data:
+        if not _same_batches(checkpoint.state["data"], self.data):
             raise InputError(
                 f"{self.store.folder}: the usable training data are not those the run began with.",
                 hint="Restore the audio that events.jsonl says was left out, or start a new run.",
@@ -307,6 +310,7 @@ class TrainingLoop:
             "audio_s_per_s": round(window.audio_s / elapsed, 2),
             "data_wait_share": round(window.wait_s / elapsed, 4),
             "memory_share": round(memory, 4),
+            **self.watch.numbers(),
         }
         if window.labels:
             numbers["train_loss"] = window.loss / window.labels
@@ -388,3 +392,8 @@ class TrainingLoop:
             f"Stopped at update {self.state.update} of {self.cadence.updates}; a checkpoint is written.",
             hint=f"Go on with: harken train --resume {self.store.folder.parent}",
         )
+
+
+def _same_batches(saved: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether updates take the same batches. Checkpoints once did not say how many make an update."""
+    return saved == {name: value for name, value in now.items() if name != ACCUMULATE or name in saved}

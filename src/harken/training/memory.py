@@ -9,6 +9,7 @@ import torch
 from harken.core.units import format_bytes
 from harken.tracking.hardware import read_memory
 from harken.training.allocator import return_freed_memory
+from harken.training.meter import MemoryMeter
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,11 @@ def is_out_of_memory(err: BaseException) -> bool:
     if isinstance(err, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(err, RuntimeError) and any(words in str(err).lower() for words in _OUT_OF_MEMORY)
+
+
+def failure_reason(err: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing, as Python's own MemoryError."""
+    return (str(err) or type(err).__name__).splitlines()[0]
 
 
 def free_memory(device: torch.device) -> None:
@@ -52,7 +58,7 @@ class MemoryWatch:
     """Warns above one share of memory and acts above another, once per crossing.
 
     Acting frees what can be had without losing anything: garbage, the GPU allocator's unused blocks, and what
-    `release` gives back (the audio cache). It never changes what is computed.
+    `release` gives back (the audio cache). It never changes what is computed. `meter` has the numbers of the log.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class MemoryWatch:
         on_event: Callable[..., None],
         release: Callable[[], object],
         measure: Callable[[torch.device], tuple[float, float]] = memory_share,
+        meter: MemoryMeter | None = None,
     ) -> None:
         self.device = device
         self.warn_share = warn_share
@@ -71,6 +78,7 @@ class MemoryWatch:
         self._on_event = on_event
         self._release = release
         self._measure = measure
+        self._meter = meter
         self._level = 0
 
     def check(self, step: int) -> float:
@@ -87,3 +95,7 @@ class MemoryWatch:
                 free_memory(self.device)
         self._level = level
         return share
+
+    def numbers(self) -> dict[str, float]:
+        """What the meter has measured since the last call, for a line of the log."""
+        return {} if self._meter is None else self._meter.numbers()

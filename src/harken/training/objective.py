@@ -74,9 +74,9 @@ class CtcObjective:
     smoothing: float = 0.0
 
     def losses(self, features_BFM: Tensor, frames_B: Tensor, labels_BT: Tensor, label_lengths_B: Tensor) -> Tensor:
-        with self.precision.autocast():
-            scores_BTV, lengths_B = self.model(features_BFM, frames_B)
-        return ctc_losses(scores_BTV, lengths_B, labels_BT, label_lengths_B, smoothing=self.smoothing)
+        return ctc_step(
+            self.model, features_BFM, frames_B, labels_BT, label_lengths_B, self.precision, smoothing=self.smoothing
+        )
 
     def read(self, features_BFM: Tensor, frames_B: Tensor, items: Sequence[ValidationItem]) -> list[Reading]:
         with self.precision.autocast():
@@ -107,20 +107,15 @@ class Seq2SeqObjective:
     smoothing: float = 0.0
 
     def losses(self, features_BFM: Tensor, frames_B: Tensor, labels_BT: Tensor, label_lengths_B: Tensor) -> Tensor:
-        with self.precision.autocast():
-            encoded_BPD = self.model.encode(features_BFM)
-        return self._losses(encoded_BPD, labels_BT, label_lengths_B, smoothing=self.smoothing)
-
-    def _losses(self, encoded_BPD: Tensor, labels_BT: Tensor, label_lengths_B: Tensor, *, smoothing: float) -> Tensor:
-        tokens_BT = functional.pad(labels_BT[:, :-1], (1, 0), value=self.labeller.start)
-        wanted_BT = frame_mask(label_lengths_B, labels_BT.shape[1])
-        with self.precision.autocast():
-            scores_NV = self.model.score_tokens(encoded_BPD, tokens_BT, wanted_BT)
-        losses_N = functional.cross_entropy(
-            scores_NV.float(), labels_BT[wanted_BT], reduction="none", label_smoothing=smoothing
+        return seq2seq_step(
+            self.model,
+            features_BFM,
+            labels_BT,
+            label_lengths_B,
+            self.precision,
+            start=self.labeller.start,
+            smoothing=self.smoothing,
         )
-        losses_BT = torch.zeros(wanted_BT.shape, device=losses_N.device)
-        return losses_BT.masked_scatter(wanted_BT, losses_N).sum(1)
 
     def read(self, features_BFM: Tensor, frames_B: Tensor, items: Sequence[ValidationItem]) -> list[Reading]:
         with self.precision.autocast():
@@ -136,9 +131,64 @@ class Seq2SeqObjective:
         losses: dict[int, float] = {}
         if known:
             labels = padded_labels([items[place].labels or [] for place in known], encoded_BPD.device)
-            values = self._losses(encoded_BPD[known], *labels, smoothing=0.0)
+            values = _token_losses(
+                self.model, encoded_BPD[known], *labels, self.precision, start=self.labeller.start, smoothing=0.0
+            )
             losses = dict(zip(known, values.double().tolist(), strict=True))
         return [Reading(text=text, loss=losses.get(place)) for place, text in enumerate(texts)]
+
+
+def ctc_step(
+    model: CtcModel,
+    features_BFM: Tensor,
+    frames_B: Tensor,
+    labels_BT: Tensor,
+    label_lengths_B: Tensor,
+    precision: Precision,
+    *,
+    smoothing: float,
+) -> Tensor:
+    """(B,) losses of a CTC model: the forward pass of a training step."""
+    with precision.autocast():
+        scores_BTV, lengths_B = model(features_BFM, frames_B)
+    return ctc_losses(scores_BTV, lengths_B, labels_BT, label_lengths_B, smoothing=smoothing)
+
+
+def seq2seq_step(
+    model: Seq2SeqModel,
+    features_BFM: Tensor,
+    labels_BT: Tensor,
+    label_lengths_B: Tensor,
+    precision: Precision,
+    *,
+    start: int,
+    smoothing: float,
+) -> Tensor:
+    """(B,) losses of an encoder-decoder model: the forward pass of a training step. `start` begins every sequence."""
+    with precision.autocast():
+        encoded_BPD = model.encode(features_BFM)
+    return _token_losses(model, encoded_BPD, labels_BT, label_lengths_B, precision, start=start, smoothing=smoothing)
+
+
+def _token_losses(
+    model: Seq2SeqModel,
+    encoded_BPD: Tensor,
+    labels_BT: Tensor,
+    label_lengths_B: Tensor,
+    precision: Precision,
+    *,
+    start: int,
+    smoothing: float,
+) -> Tensor:
+    tokens_BT = functional.pad(labels_BT[:, :-1], (1, 0), value=start)
+    wanted_BT = frame_mask(label_lengths_B, labels_BT.shape[1])
+    with precision.autocast():
+        scores_NV = model.score_tokens(encoded_BPD, tokens_BT, wanted_BT)
+    losses_N = functional.cross_entropy(
+        scores_NV.float(), labels_BT[wanted_BT], reduction="none", label_smoothing=smoothing
+    )
+    losses_BT = torch.zeros(wanted_BT.shape, device=losses_N.device)
+    return losses_BT.masked_scatter(wanted_BT, losses_N).sum(1)
 
 
 def padded_labels(labels: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

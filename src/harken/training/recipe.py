@@ -16,6 +16,8 @@ from harken.data.select import SelectConfig
 from harken.models.adapters.config import AdapterConfig
 from harken.text.normalize import profile_names
 from harken.text.tokenize import TokenizerConfig
+from harken.training.batch_config import BatchConfig
+from harken.training.plan_config import PlanConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,32 +100,6 @@ class Seq2SeqConfig(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchConfig(Strict):
-    """Batches hold utterances of similar duration. An update may take several batches (gradient accumulation)."""
-
-    update_s: float | None = None  # seconds of audio per update; None means 32 utterances of mean duration
-    update_samples: int | None = None  # the same in utterances, converted with the mean duration
-    batch_s: float | None = None  # seconds of audio per batch, padding included; None means one batch per update
-    max_batch_size: int = 64  # utterances
-    buckets: int = 30
-    short_first: bool = True  # the first epoch goes from short to long utterances
-
-    def __post_init__(self) -> None:
-        if self.update_s is not None and self.update_samples is not None:
-            raise ValueError("update_s and update_samples are both given; keep one")
-        for name in ("update_s", "update_samples", "batch_s", "max_batch_size", "buckets"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} is {value}; use a number above 0")
-
-    def target_s(self, mean_duration_s: float) -> float:
-        """Seconds of audio per update for a set of this mean duration."""
-        if self.update_s is not None:
-            return self.update_s
-        return (self.update_samples or 32) * mean_duration_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig(Strict):
     name: Literal["adamw", "adafactor"] = "adamw"
     learning_rate: float = 3e-4  # the peak, reached after warm-up
@@ -165,10 +141,12 @@ class TrainingConfig(Strict):
     updates: int | None = None  # takes the place of epochs
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    gradient_checkpointing: bool = False  # compute layers again in the backward pass: less memory, more time
     threads: int | None = None  # CPU threads of PyTorch; None means every core
     workers: int = 1  # threads that prepare batches
     cache_gib: float | None = None  # bound of the audio cache; None takes half of the free memory, at most 10 GB
     evaluate_every: int | None = None  # updates; None means after every epoch
+    validation_batch_s: float | None = None  # seconds, padding included; None means assembly.VALIDATION_BATCH_S
     checkpoint_every: int | None = None  # updates; None means at every evaluation
     log_every: int = 10  # updates
     keep_checkpoints: int = 3  # besides the best
@@ -177,13 +155,17 @@ class TrainingConfig(Strict):
     spec_augment_from_epoch: int = 0  # CTC leaves its plateau sooner without SpecAugment
     max_nonfinite_updates: int = 10  # in a row, before the run gives up
     oom_retries: int = 3  # per update
+    memory_budget_gib: float | None = None  # what a step may take of the device's memory; None means all of a GPU's
     memory_warn_share: float = 0.90
     memory_act_share: float = 0.95
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.updates is not None:
             raise ValueError("epochs and updates are both given; keep one")
-        for name in ("epochs", "updates", "threads", "evaluate_every", "checkpoint_every", "log_every", "patience"):
+        for name in (
+            "epochs", "updates", "threads", "evaluate_every", "validation_batch_s", "checkpoint_every", "log_every",
+            "patience", "memory_budget_gib",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; use a number above 0")
@@ -264,6 +246,7 @@ class Recipe(Strict):
     seq2seq: Seq2SeqConfig = field(default_factory=Seq2SeqConfig)
     augmentation: AugmentConfig | None = None
     curriculum: tuple[StageConfig, ...] = ()
+    plan: Literal["auto"] | PlanConfig | None = None  # batch sizes and what goes with them, from predicted memory
     batches: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -277,6 +260,11 @@ class Recipe(Strict):
             raise ValueError(f"curriculum and training.{lengths[0]} are both given; the stages say how long they last")
         if not self.curriculum and not lengths:
             raise ValueError("give one of training.epochs, training.updates and curriculum")
+        if self.batches.edges_s and self.batches.edges_s[-1] <= self.data.min_duration_s:
+            raise ValueError(
+                f"batches.edges_s ends at {self.batches.edges_s[-1]}, but data.min_duration_s is "
+                f"{self.data.min_duration_s}; no utterance is left"
+            )
         names = [stage.name for stage in self.curriculum]
         if len(set(names)) < len(names):
             raise ValueError(f"curriculum has the stages {names}; give each a name of its own")
@@ -312,6 +300,7 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     return replace(
         recipe,
         data=data,
+        plan=_with_absolute_file(recipe.plan, folder),
         model=replace(
             recipe.model,
             initial=absolute(recipe.model.initial),
@@ -322,6 +311,13 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
             replace(stage, augmentation=_with_absolute_files(stage.augmentation, folder)) for stage in recipe.curriculum
         ),
     )
+
+
+def _with_absolute_file(plan: Literal["auto"] | PlanConfig | None, folder: Path) -> Literal["auto"] | PlanConfig | None:
+    """The plan with its file taken from `folder`."""
+    if not isinstance(plan, PlanConfig) or plan.file is None:
+        return plan
+    return replace(plan, file=str(folder / plan.file))
 
 
 def _folder_or_hub_id(name: str | None, folder: Path) -> str | None:

@@ -70,7 +70,10 @@ def _report(run: RunFolder, recipe: Recipe, assembler: Assembler, parts: ModelPa
         model=parts.model,
         features=parts.features,
         tokenizer=parts.tokenizer,
-        config=TorchEngineConfig(device=recipe.training.device),
+        config=TorchEngineConfig(
+            device=recipe.training.device,
+            batch_s=recipe.training.validation_batch_s or TorchEngineConfig().batch_s,
+        ),
     )
     utterances = [u for u in read_manifest(manifest) if u.text is not None]
     report = evaluate_recognizer(

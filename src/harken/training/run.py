@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
-from harken.core.files import fsync_folder, write_text
+from harken.core.files import fsync_folder, write_json, write_text
 from harken.inference.torch_engine import pick_device
 from harken.models.adapters import check_adapter_effect, trainable_report
 from harken.models.family import AcousticModel, count_parameters
@@ -25,14 +25,16 @@ from harken.training.assembly import Assembler, DataParts, tokenizer_folder
 from harken.training.checkpoint import CheckpointStore
 from harken.training.ema import WeightAverage
 from harken.training.interrupt import StopFlag, graceful_interrupt
-from harken.training.loop import Cadence, Interrupted, Span, TrainingLoop, TrainingState
+from harken.training.loop import ACCUMULATE, Cadence, Interrupted, Span, TrainingLoop, TrainingState
 from harken.training.manifests import manifest_hashes
 from harken.training.memory import MemoryWatch
+from harken.training.meter import memory_meter
 from harken.training.numerics import reproducible_numerics
 from harken.training.objective import Objective, make_objective
 from harken.training.optimization import Schedule, build_optimizer
 from harken.training.picture import History, draw_history, history_of
 from harken.training.precision import choose_precision
+from harken.training.prediction import PLAN, predicted_peaks
 from harken.training.preparation import Rejection, count_reasons
 from harken.training.progress import ProgressView, SilentView
 from harken.training.recipe import Recipe
@@ -106,7 +108,9 @@ def resume(
 
 def plan_run(recipe: Recipe) -> dict[str, Any]:
     """What a run of this recipe would do, everything checked that can be without training. Writes nothing."""
-    parts, data = Assembler(recipe).assemble(None)
+    assembler = Assembler(recipe)
+    parts, data = assembler.assemble(None)
+    recipe = assembler.recipe
     cadence = Cadence.of(recipe.training, data.spans)
     schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
     device = pick_device(recipe.training.device)
@@ -253,6 +257,7 @@ class _Life:
         folder = tokenizer_folder(self.run.path)
         saved = load_tokenizer(folder) if folder.is_dir() else None
         parts, data = self.assembler.assemble(saved)
+        self._keep_plan()
         if saved is None:
             _save_whole(parts.tokenizer, folder)
         self._report_rejections("train", data.train.rejected)
@@ -264,6 +269,20 @@ class _Life:
             f"{count_parameters(parts.model):,} parameters, {', '.join(_stage_line(span) for span in data.spans)}"
         )
         return parts, data
+
+    def _keep_plan(self) -> None:
+        """Record the plan, and the recipe with it: a resume does not plan again."""
+        planned = self.assembler.planned
+        if planned is None:
+            return
+        self.recipe = planned.recipe
+        write_json(self.run.path / PLAN, planned.plan)
+        settings = dump_settings(self.recipe)
+        write_text(self.run.path / RECIPE, _yaml(settings))
+        self.run.update(settings=settings)
+        self.run.log_event("planned", buckets=len(self.recipe.batches.edges_s))
+        for line in planned.lines:
+            self.view.say(line)
 
     def _trainer(self, parts: ModelParts, data: DataParts) -> TrainingLoop:
         recipe = self.recipe
@@ -280,6 +299,7 @@ class _Life:
         decay = recipe.training.average_decay
         cadence = Cadence.of(recipe.training, data.spans)
         schedule = Schedule(recipe.schedule, peak=recipe.optimizer.learning_rate, updates=cadence.updates)
+        meter = memory_meter(device, budget_gib=recipe.training.memory_budget_gib)
         updater = Updater(
             model=model,
             objective=objective,
@@ -290,6 +310,8 @@ class _Life:
             oom_retries=recipe.training.oom_retries,
             on_event=self.run.log_event,
             average=None if decay is None else WeightAverage(model, decay),
+            meter=meter,
+            predicted=predicted_peaks(self.run.path, data.stages[0].plan.edges_s),
         )
         watch = MemoryWatch(
             device,
@@ -297,6 +319,7 @@ class _Life:
             act_share=recipe.training.memory_act_share,
             on_event=self.run.log_event,
             release=data.cache.release,
+            meter=meter,
         )
         return TrainingLoop(
             updater=updater,
@@ -310,7 +333,7 @@ class _Life:
             log_metrics=self._log_metrics,
             log_event=self.run.log_event,
             view=self.view,
-            data=identity_of(data.stages),
+            data=identity_of(data.stages) | {ACCUMULATE: [stage.accumulate for stage in data.stages]},
         )
 
     def _check_adapter(self, name: str, model: AcousticModel, objective: Objective, data: DataParts) -> None:

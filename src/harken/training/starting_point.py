@@ -12,6 +12,7 @@ from torch import nn
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Tokenizer, derive_seed
 from harken.models.adapters import AdapterConfig, add_adapter, freeze_base, freeze_modules
+from harken.models.checkpointing import checkpoint_layers
 from harken.models.family import AcousticModel, CtcModel, Seq2SeqModel, Task, find_family
 from harken.models.folder import LoadedModel, load_model
 from harken.models.pretrained import family_of, load_pretrained, loader_options, read_features, resolve_pretrained
@@ -98,6 +99,8 @@ class StartingPoint:
                 f"model.freeze is {list(self.recipe.model.freeze)}, which leaves nothing to train.",
                 hint="Name fewer modules there.",
             )
+        if self.recipe.training.gradient_checkpointing:
+            checkpoint_layers(parts.model)
         return parts
 
     def _new(self, tokenizer: Tokenizer) -> ModelParts:

@@ -1,12 +1,12 @@
 """One update of the weights: gradients over several batches, recovery from memory and number trouble.
 
-The update keeps its samples whatever happens. Out of memory: the batch that did not fit is halved and the whole update
-is computed again from zero, so every utterance counts once. A loss or gradient that is not finite: the update is
-skipped, and the utterances that caused it are named.
+The update keeps its samples whatever happens. Out of memory: the batch that did not fit is cut, at least in half, and
+the whole update is computed again from zero, so every utterance counts once. A loss or gradient that is not finite: the
+update is skipped, and the utterances that caused it are named.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from harken.core import RunFailed, derive_seed
 from harken.data.batch import Batch
 from harken.training.ema import WeightAverage
-from harken.training.memory import free_memory, is_out_of_memory
+from harken.training.memory import failure_reason, free_memory, is_out_of_memory
+from harken.training.meter import MemoryMeter, Reading, ResidentMeter
 from harken.training.objective import Objective
 from harken.training.optimization import gradient_norm
 from harken.training.precision import Precision
@@ -66,11 +67,22 @@ def pieces(batch: Batch, limit: int | None) -> Iterator[Batch]:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DidNotFit:
+    """A piece of a batch that memory did not suffice for; `reading` is what was measured up to there."""
+
+    bucket: int
+    utterances: int
+    reason: str
+    reading: Reading | None
+
+
 @dataclass(kw_only=True)
 class Updater:
     """Applies updates to one model. `limits` maps a bucket to the rows that fit at once, learnt from failures.
 
-    `average` takes in the weights after every update that was applied.
+    `average` takes in the weights after every update that was applied. `predicted` are the peak bytes that a plan
+    expects of each bucket, to be told beside what `meter` measured when memory runs out.
     """
 
     model: nn.Module
@@ -83,8 +95,11 @@ class Updater:
     on_event: EventFunction
     average: WeightAverage | None = None
     limits: dict[int, int] = field(default_factory=dict)
+    meter: MemoryMeter = field(default_factory=ResidentMeter)
+    predicted: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._fitted: dict[int, _Fitted] = {}  # the largest piece of each bucket that did not fail
         device = self.precision.device.type
         self.scaler = torch.amp.GradScaler(device, enabled=self.precision.loss_scaling)
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -92,7 +107,7 @@ class Updater:
     def run(self, update: int, batches: Sequence[BucketBatch]) -> UpdateResult:
         """Update number `update` with all of `batches`.
 
-        Raises RunFailed when memory does not suffice after `oom_retries` halvings.
+        Raises RunFailed when memory does not suffice after `oom_retries` cuts.
         """
         labels = sum(int(item.batch.label_lengths_B.sum()) for item in batches)
         audio_s = sum(item.batch.duration_s for item in batches)
@@ -107,7 +122,7 @@ class Updater:
             if self.average is not None:
                 self.average.update()
         else:
-            self._restore(buffers)
+            self.restore(buffers)
         self._update_scale(applied)
         self.optimizer.zero_grad(set_to_none=True)
         return UpdateResult(
@@ -124,18 +139,14 @@ class Updater:
     ) -> tuple[float, list[str]]:
         for attempt in range(self.oom_retries + 1):
             torch.manual_seed(derive_seed(self.seed, "update", update))
-            try:
-                return self._gradients(batches, labels)
-            except _DidNotFit as err:
-                # Leaving the handler first would keep the failed graph alive through the traceback.
-                err.__cause__ = err.__context__ = None
-                failed = err
-            self.optimizer.zero_grad(set_to_none=True)
-            self._restore(buffers)
-            free_memory(self.precision.device)
+            gradients = self.add_gradients(batches, labels)
+            if not isinstance(gradients, DidNotFit):
+                return gradients
+            failed = gradients
+            self.restore(buffers)
             if attempt == self.oom_retries or failed.utterances == 1:
                 break
-            self.limits[failed.bucket] = max(1, failed.utterances // 2)
+            self.limits[failed.bucket] = self.next_limit(failed)
             self.on_event(
                 "out-of-memory",
                 step=update,
@@ -144,25 +155,82 @@ class Updater:
                 next_utterances=self.limits[failed.bucket],
                 attempt=attempt + 1,
                 error=failed.reason,
+                **self._measurements(failed),
             )
         raise RunFailed(
             f"Update {update} does not fit in memory: {failed.utterances} utterances of bucket {failed.bucket} "
-            f"after {attempt} halvings ({failed.reason}).",
-            hint="Lower batches.batch_s or data.max_duration_s, or use a smaller model.",
+            f"after {attempt} cuts ({failed.reason}).",
+            hint="Lower batches.batch_s or data.max_duration_s, set training.gradient_checkpointing, or use a smaller "
+            "model.",
         )
+
+    def next_limit(self, failed: DidNotFit) -> int:
+        """The most utterances that fit the budget by what pieces of the bucket took, at most half of what failed."""
+        half = max(1, failed.utterances // 2)
+        budget = self.meter.budget_bytes
+        if failed.bucket not in self._fitted or failed.reading is None or budget is None:
+            return half
+        return min(half, self.fitting(failed.bucket, budget - failed.reading.before_bytes))
+
+    def fitting(self, bucket: int, room_bytes: int) -> int:
+        """The most utterances of a bucket that take `room_bytes`, at least one, by what its largest piece took.
+
+        Raises KeyError for a bucket of which no piece has been measured.
+        """
+        return max(1, int(room_bytes // max(1.0, self._fitted[bucket].bytes_per_utterance)))
+
+    def _measurements(self, failed: DidNotFit) -> dict[str, int]:
+        """What is known of the failure's memory, for its event."""
+        fitted, reading = self._fitted.get(failed.bucket), failed.reading
+        known = {
+            "predicted_peak_bytes": self.predicted.get(failed.bucket),
+            "measured_peak_bytes": None if reading is None else reading.peak_bytes,
+            "bytes_per_utterance": None if fitted is None else round(fitted.bytes_per_utterance),
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def _note_fit(self, bucket: int, utterances: int) -> None:
+        """Of pieces of one size the one that took the most counts: it held the longest utterances."""
+        reading = self.meter.read()
+        if reading is not None:
+            fitted = _Fitted(utterances=utterances, taken_bytes=reading.taken_bytes)
+            self._fitted[bucket] = max(fitted, self._fitted.get(bucket, fitted))
+
+    def add_gradients(self, batches: Sequence[BucketBatch], labels: int) -> tuple[float, list[str]] | DidNotFit:
+        """Add the gradients of `batches`, of the mean over `labels`; returns the loss and the culprits.
+
+        Where memory does not suffice all gradients are dropped, and what the failed pass had made is freed.
+        """
+        try:
+            return self._gradients(batches, labels)
+        except _OutOfMemory as err:
+            failed = err.failed
+        # Outside the handler: the traceback would keep the failed graph alive.
+        self.optimizer.zero_grad(set_to_none=True)
+        free_memory(self.precision.device)
+        return failed
 
     def _gradients(self, batches: Sequence[BucketBatch], labels: int) -> tuple[float, list[str]]:
         total = 0.0
         culprits: list[str] = []
         for item in batches:
             for piece in pieces(item.batch, self.limits.get(item.bucket)):
+                self.meter.begin()
                 try:
                     losses_B = self._losses(piece)
                     self.scaler.scale(losses_B.sum() / max(1, labels)).backward()  # type: ignore[no-untyped-call]
                 except (RuntimeError, MemoryError) as err:
                     if not is_out_of_memory(err):
                         raise
-                    raise _DidNotFit(item.bucket, len(piece.ids), str(err).splitlines()[0]) from None
+                    raise _OutOfMemory(
+                        DidNotFit(
+                            bucket=item.bucket,
+                            utterances=len(piece.ids),
+                            reason=failure_reason(err),
+                            reading=self.meter.read(),
+                        )
+                    ) from None
+                self._note_fit(item.bucket, len(piece.ids))
                 values = losses_B.detach().cpu()
                 total += float(values.double().sum())
                 culprits += [name for name, ok in zip(piece.ids, values.isfinite().tolist(), strict=True) if not ok]
@@ -172,7 +240,8 @@ class Updater:
         device = self.precision.device
         return self.objective.losses(*(torch.from_numpy(array).to(device) for array in piece.tensors))
 
-    def _restore(self, buffers: list[Tensor]) -> None:
+    def restore(self, buffers: list[Tensor]) -> None:
+        """Put the model's buffers back."""
         with torch.no_grad():
             for buffer, saved in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(saved)
@@ -194,9 +263,19 @@ class Updater:
             self.scaler.load_state_dict(state["scaler"])
 
 
-class _DidNotFit(Exception):  # noqa: N818 - a signal between two methods of one class
-    def __init__(self, bucket: int, utterances: int, reason: str) -> None:
-        super().__init__(reason)
-        self.bucket = bucket
-        self.utterances = utterances
-        self.reason = reason
+@dataclass(frozen=True, order=True, kw_only=True)
+class _Fitted:
+    """A piece of a batch that fit in memory."""
+
+    utterances: int
+    taken_bytes: int
+
+    @property
+    def bytes_per_utterance(self) -> float:
+        return self.taken_bytes / self.utterances
+
+
+class _OutOfMemory(Exception):  # noqa: N818 - a signal between two methods of one class
+    def __init__(self, failed: DidNotFit) -> None:
+        super().__init__(failed.reason)
+        self.failed = failed

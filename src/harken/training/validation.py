@@ -17,7 +17,7 @@ from harken.evaluation.code_switching.scoring import label_references
 from harken.evaluation.code_switching.word_languages import WORD_LANGUAGES
 from harken.evaluation.scoring.metrics import Score, score
 from harken.inference.torch_engine import pad_features
-from harken.training.memory import free_memory, is_out_of_memory
+from harken.training.memory import failure_reason, free_memory, is_out_of_memory
 from harken.training.objective import Objective, Reading, ValidationItem
 from harken.training.preparation import Subset
 
@@ -133,7 +133,7 @@ def _read(objective: Objective, batch: Sequence[ValidationItem], device: torch.d
     except (RuntimeError, MemoryError) as err:
         if not is_out_of_memory(err):
             raise
-        reason = str(err).splitlines()[0]
+        reason = failure_reason(err)
     # Outside the handler: its traceback would keep what the failed pass had made.
     free_memory(device)
     if len(batch) == 1:

@@ -194,6 +194,8 @@ class NemoConformerLayer(nn.Module):
 class NemoConformerCtc(CtcModel):
     """Subsampling, Conformer layers with relative positions, linear output."""
 
+    blocks = ("layers",)
+
     def __init__(self, settings: NemoConformerSettings, dimensions: int, vocab_size: int) -> None:
         super().__init__()
         self.settings = settings
