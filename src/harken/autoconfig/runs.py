@@ -28,7 +28,12 @@ def plan_training(request: PlanningRequest) -> PlannedRun:
     """The planner `auto`: see `harken.training.planning`."""
     file = request.choice.file
     plan = _made(request) if file is None else _from_file(Path(file), request)
-    return PlannedRun(recipe=_filled_in(request.recipe, plan), plan=plan.as_json(), lines=_lines(plan))
+    return PlannedRun(
+        recipe=_filled_in(request.recipe, plan),
+        verify=request.choice.verify,
+        plan=plan.as_json(),
+        lines=_lines(plan),
+    )
 
 
 def _made(request: PlanningRequest) -> Plan:

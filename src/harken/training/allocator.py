@@ -1,6 +1,7 @@
-"""What the C library does with memory that tensors have freed. Linux with glibc only; elsewhere nothing happens."""
+"""What happens to memory that tensors have freed: by the C library (Linux with glibc only), and on a GPU."""
 
 import ctypes
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,15 @@ def freed_memory_kept() -> Iterator[None]:
         libc.mallopt(_M_MMAP_MAX, _MMAP_MAX)
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
         return_freed_memory()
+
+
+def grow_segments() -> None:
+    """Let a GPU's memory grow in pages instead of blocks that later sizes do not fit, as plans assume.
+
+    It has to be said before CUDA is first used. A setting of the user's stays as it is.
+    """
+    if platform.system() == "Linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def return_freed_memory() -> None:

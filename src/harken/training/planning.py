@@ -41,9 +41,13 @@ class PlanningRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """The recipe with what was left to the plan, the plan as JSON, and lines about it for people."""
+    """The recipe with what was left to the plan, the plan as JSON, and lines about it for people.
+
+    `verify` says whether real steps are to be taken first; None leaves it to the device.
+    """
 
     recipe: Recipe
+    verify: bool | None
     plan: Mapping[str, Any]
     lines: Sequence[str]
 

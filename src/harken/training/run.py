@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import torch
 
 from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
 from harken.core.files import fsync_folder, write_json, write_text
+from harken.core.units import seconds_to_samples
 from harken.inference.torch_engine import pick_device
 from harken.models.adapters import check_adapter_effect, trainable_report
 from harken.models.family import AcousticModel, count_parameters
 from harken.text.tokenize import load_tokenizer
 from harken.tracking.run import RunFolder, read_events, read_metrics
-from harken.training.allocator import freed_memory_kept
+from harken.training.allocator import freed_memory_kept, grow_segments
 from harken.training.assembly import Assembler, DataParts, tokenizer_folder
+from harken.training.bucket_shapes import bucket_shapes
 from harken.training.checkpoint import CheckpointStore
 from harken.training.ema import WeightAverage
 from harken.training.interrupt import StopFlag, graceful_interrupt
@@ -43,6 +45,7 @@ from harken.training.stages import batches_of, identity_of
 from harken.training.starting_point import ModelParts
 from harken.training.update import Updater, pieces
 from harken.training.validation import validate
+from harken.training.verification import verify_buckets
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +198,7 @@ class _Life:
             stop = stack.enter_context(graceful_interrupt())
             stack.enter_context(reproducible_numerics(self.recipe.training))
             stack.enter_context(freed_memory_kept())
+            grow_segments()
             if sinks is not None:
                 self.sinks = sinks(self.run, self.recipe)
             status = "failed"
@@ -221,6 +225,7 @@ class _Life:
             step = trainer.restore()
             self.run.resumed(step)
             self.view.say(f"resumed at update {step} of {trainer.cadence.updates}")
+        self._verify_plan(trainer.updater, data)
         state = trainer.fit(stop, keep_initial=parts.trained_before)
         training_s = max(1e-9, time.monotonic() - started_s)
         write_result(self.run, self.recipe, self.assembler, parts, data, trainer.store)
@@ -283,6 +288,30 @@ class _Life:
         self.run.log_event("planned", buckets=len(self.recipe.batches.edges_s))
         for line in planned.lines:
             self.view.say(line)
+
+    def _verify_plan(self, updater: Updater, data: DataParts) -> None:
+        """Take a real step of every bucket of a plan that was just made: on a GPU, and elsewhere where it is wanted."""
+        planned, stage = self.assembler.planned, data.stages[0]
+        on_gpu = updater.precision.device.type == "cuda"
+        if planned is None or not (on_gpu if planned.verify is None else planned.verify):
+            return
+        extractor, rate_hz = self.assembler.extractor, self.assembler.features.sample_rate_hz
+
+        def frames_of(seconds: float) -> int:
+            return extractor.frame_count(seconds_to_samples(seconds, sample_rate_hz=rate_hz))
+
+        with closing(data.validation_set.batches()) as batches:
+            validation = next(batches)
+        verification = verify_buckets(
+            updater,
+            bucket_shapes(stage.plan, planned.plan["buckets"], frames_of),
+            dimensions=self.assembler.features.dimensions,
+            budget_bytes=planned.plan["budget_bytes"],
+            accumulated=stage.accumulate > 1,
+            log_event=self.run.log_event,
+            validation=validation,
+        )
+        self.view.say(str(verification))
 
     def _trainer(self, parts: ModelParts, data: DataParts) -> TrainingLoop:
         recipe = self.recipe

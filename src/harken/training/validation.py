@@ -5,7 +5,7 @@ Shapes: B batch, F feature frames, M feature dimensions.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -60,7 +60,7 @@ class ValidationSet:
         costs_s = [max(u.duration_s, least_s) for u in subset.utterances]
         self._groups = grouped_by_duration(costs_s, batch_s=batch_s)
 
-    def batches(self) -> Iterator[list[ValidationItem]]:
+    def batches(self) -> Generator[list[ValidationItem], None, None]:
         """Every utterance once, longest first, at most `batch_s` seconds with padding at a time."""
         with ThreadPoolExecutor(1, thread_name_prefix="harken-validation") as pool:
             pending = pool.submit(self._items, self._groups[0])

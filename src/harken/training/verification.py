@@ -64,6 +64,19 @@ class Verification:
     budget_bytes: int
     seconds: float
 
+    def __str__(self) -> str:
+        lowered = sum(check.fitting_rows < check.rows for check in self.checks)
+        parts = [f"took a real step of {len(self.checks)} buckets in {self.seconds:.0f} s"]
+        if self.worst_ratio is not None and self.budget_share is not None:
+            parts.append(
+                f"peaks up to {self.worst_ratio:.0%} of those predicted, {self.budget_share:.0%} of what may be used"
+            )
+        if lowered:
+            parts.append(f"{lowered} of them take fewer rows at once than planned")
+        if self.unverified:
+            parts.append(f"no time for {len(self.unverified)}")
+        return "; ".join(parts)
+
     @property
     def worst_ratio(self) -> float | None:
         """The highest ratio of measured to predicted peak; None where nothing was measured."""
