@@ -1,5 +1,6 @@
 """Memory that runs out in the middle of updates changes nothing but the size of the pieces."""
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,15 @@ from harken.training.update import BucketBatch, Updater
 UTTERANCES = 96
 FAILURES = 200
 DIMENSIONS, VOCAB = 8, 5
+
+
+@pytest.fixture(autouse=True)
+def small_heap() -> Iterator[None]:
+    """Every failure collects garbage, which takes long where a whole suite has left its objects behind."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def corpus() -> list[tuple[np.ndarray, list[int]]]:
