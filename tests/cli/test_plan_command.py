@@ -2,11 +2,14 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from harken.core import MissingPart
 
 from .conftest import Harken
 
@@ -235,3 +238,13 @@ def test_refused(harken: Harken, desk: Path, arguments: str, code: int, message:
     assert answer.err.count("\n") == 1
     assert message in answer.err
     assert sorted(desk.rglob("*")) == before
+
+
+def test_without_torch_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harken.cli.plan import _models
+
+    monkeypatch.setitem(sys.modules, "harken.autoconfig.model", None)
+    with pytest.raises(MissingPart, match=r"Planning needs torch .* pip install 'harken\[train\]'"):
+        _models(["openai/whisper-tiny"], [], None)

@@ -10,6 +10,7 @@ from harken.autoconfig.plan import Plan
 from harken.core import MissingPart
 from harken.core.files import replacing
 from harken.core.units import format_bytes, format_duration
+from harken.data.picture import style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ _KINDS = {
     "activations": "#e69f00",
     "workspace": "#b3bac2",
 }
-_INK, _MUTED, _GRID, _DEVICE, _AUDIO = "#1f2933", "#5b6672", "#e4e8ec", "#b5402f", "#0072b2"
+_INK, _MUTED, _DEVICE, _AUDIO = "#1f2933", "#5b6672", "#b5402f", "#0072b2"
 _WIDTH_IN, _HEIGHT_IN, _DPI = 13.0, 5.8, 120
 _MOST_LABELS = 12  # on the axis of buckets
 _FAR = 3.0  # a line this many times as high as the bars would flatten them
@@ -93,7 +94,7 @@ def _draw_memory(axes: "Axes", plan: Plan) -> None:
     every, digits = -(-len(places) // _MOST_LABELS), 1 if plan.buckets[-1].upper_edge_s >= 3 else 2
     shown = places[::-1][::every]  # the last one always
     axes.set_xticks(shown, [f"{plan.buckets[place].upper_edge_s:.{digits}f}" for place in shown])
-    _style(axes, "Predicted peak of a full batch", "bucket: utterances up to … s", unit)
+    style_axes(axes, "Predicted peak of a full batch", "bucket: utterances up to … s", unit, pad=24)
     if far:
         _say_limits(axes, plan, device_bytes)
     else:
@@ -150,7 +151,7 @@ def _draw_batches(axes: "Axes", plan: Plan) -> None:
     upper_s = [row.upper_edge_s for row in plan.buckets]
     sizes = np.array([row.batch_size for row in plan.buckets])
     audio_s = sizes * np.array(upper_s)
-    _style(axes, "Batch of each bucket", "length of the utterances, s", "")
+    style_axes(axes, "Batch of each bucket", "length of the utterances, s", "", pad=24)
     other = axes.twinx()
     # Different heights, or the two would coincide where there is one bucket.
     for panel, values, head, color, line in (
@@ -166,18 +167,6 @@ def _draw_batches(axes: "Axes", plan: Plan) -> None:
     beside: dict[str, Any] = {"y": 1.03, "transform": axes.transAxes, "fontsize": 9.5}
     axes.text(x=0, s="utterances", color=_INK, **beside)
     axes.text(x=1, s="seconds of audio, padding included (dashed)", color=_AUDIO, ha="right", **beside)
-
-
-def _style(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=13, color=_INK, weight="bold", pad=24)
-    axes.set_xlabel(x, fontsize=10.5, color=_MUTED)
-    axes.set_ylabel(y, fontsize=10.5, color=_MUTED)
-    axes.tick_params(colors=_MUTED, labelsize=9.5, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_MUTED)
-    axes.grid(visible=True, axis="y", color=_GRID, lw=0.8, zorder=0)
-    axes.set_axisbelow(True)
 
 
 def _short(name: str) -> str:

@@ -173,12 +173,14 @@ def _dataset(data: Path | None, preset: "Preset | None") -> "DatasetProfile":
 
 
 def _models(names: Sequence[str], ways: Sequence[str], units: int | None) -> "list[PlannedModel]":
-    from harken.core import InputError, parse_settings
+    from harken.core import InputError, MissingPart, parse_settings
 
     if not names:
         raise InputError("There is no model to plan for.", hint="Name one with --model; harken models variants.")
-    from harken.autoconfig.model import TrainedParts, planned_model
-
+    try:
+        from harken.autoconfig.model import TrainedParts, planned_model
+    except ImportError as err:
+        raise MissingPart(f"Planning needs torch and transformers: {err}.", hint="pip install 'harken[train]'") from err
     parts = [parse_settings(TrainedParts, {"way": way}, source="harken plan") for way in dict.fromkeys(ways)]
     each = [(name, part) for name in dict.fromkeys(names) for part in parts or [TrainedParts()]]
     planned = [planned_model(name, parts=part, units=units) for name, part in each]

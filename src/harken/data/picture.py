@@ -77,11 +77,11 @@ def _subtitle(stats: CorpusStats) -> str:
 
 def _draw_durations(axes: "Axes", stats: CorpusStats) -> None:
     _histogram(axes, stats.durations_s, _BLUE, unit=" s")
-    _style(axes, "Length", "seconds", "utterances")
+    style_axes(axes, "Length", "seconds", "utterances")
 
 
 def _draw_rates(axes: "Axes", stats: CorpusStats) -> None:
-    _style(axes, "Speaking rate", "characters per second, without spaces", "utterances")
+    style_axes(axes, "Speaking rate", "characters per second, without spaces", "utterances")
     if len(stats.characters_per_s):
         _histogram(axes, stats.characters_per_s, _TEAL, unit="")
     else:
@@ -98,7 +98,7 @@ def _draw_audio(grid: Sequence["Axes"], audio: AudioStats) -> None:
     )
     for axes, (name, x, values, color, unit) in zip(grid, parts, strict=True):
         unknown = audio.utterances - len(values)
-        _style(axes, name, f"{x}; unknown for {unknown:,}" if unknown else x, "utterances")
+        style_axes(axes, name, f"{x}; unknown for {unknown:,}" if unknown else x, "utterances")
         if len(values):
             _histogram(axes, values, color, unit=unit, from_zero=unit in (" kHz", " %"))
         else:
@@ -120,13 +120,13 @@ def _draw_speakers(axes: "Axes", stats: CorpusStats) -> None:
         axes.text(value, row, f" {_short(value)}", va="center", fontsize=9 if len(shown) <= 12 else 7, color=_MUTED)
     axes.set_xlim(0, max(values) * 1.12)
     more = len(named) - len(shown)
-    _style(axes, f"Audio by speaker{f', the largest of {len(named):,}' if more else ''}", unit, "")
+    style_axes(axes, f"Audio by speaker{f', the largest of {len(named):,}' if more else ''}", unit, "")
     axes.tick_params(axis="y", labelsize=10 if len(shown) <= 12 else 8)
     axes.grid(visible=False, axis="y")
 
 
 def _draw_words(axes: "Axes", stats: CorpusStats) -> None:
-    _style(axes, "Words per second", "words per second", "utterances")
+    style_axes(axes, "Words per second", "words per second", "utterances")
     if len(stats.words_per_s):
         _histogram(axes, stats.words_per_s, _AMBER, unit="")
     else:
@@ -159,8 +159,9 @@ def _histogram(axes: "Axes", values: npt.NDArray[np.float64], color: str, *, uni
     )
 
 
-def _style(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=13, color=_INK, weight="bold", pad=10)
+def style_axes(axes: "Axes", title: str, x: str, y: str, *, pad: float = 10) -> None:
+    """Title, axis labels and a quiet grid; `pad` is between title and axes, in points."""
+    axes.set_title(title, loc="left", fontsize=13, color=_INK, weight="bold", pad=pad)
     axes.set_xlabel(x, fontsize=10.5, color=_MUTED)
     axes.set_ylabel(y, fontsize=10.5, color=_MUTED)
     axes.tick_params(colors=_MUTED, labelsize=9.5, length=0)
