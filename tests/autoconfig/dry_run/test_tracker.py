@@ -201,3 +201,36 @@ def test_a_cast_operand_is_copied_on_a_cpu() -> None:
 
     assert follow(work).peak() == 4000 + 1000 + 4000
     assert follow(work, scratch=True).peak() == 4000 + 1000 + 4000 + 4000
+
+
+def _results_of_kernels() -> list[tuple[Any, ...]]:
+    """Shape, strides, place in the storage, type and bytes of results of the operations that skip FakeTensorMode."""
+    a, b = torch.empty(3, 4, 6), torch.empty(3, 6, 5, dtype=torch.bfloat16)
+    matrix, table = a[1], torch.empty(12, 4)
+    results = [
+        a.view(12, 6), a.transpose(0, 2), a.permute(2, 0, 1), a[:, None].expand(3, 2, 4, 6), a[1:, ::2], a[:, 3],
+        a[:1].squeeze(0), a.detach(), matrix.t(), table @ matrix, matrix.t() @ table.t(), torch.bmm(a, b.float()),
+        a.transpose(1, 2).clone(), a.transpose(0, 2).clone(memory_format=torch.contiguous_format),
+        a.transpose(0, 1).to(torch.float16), b.transpose(0, 2).float(), a.long(), torch.ops.aten._unsafe_view(a, [72]),
+    ]  # fmt: skip
+    return [
+        (tuple(t.shape), t.stride(), t.storage_offset(), t.dtype, t.untyped_storage().nbytes(), t.device)
+        for t in results
+    ]
+
+
+def test_kernels_that_are_run_directly_give_what_a_fake_mode_and_real_tensors_give() -> None:
+    real = _results_of_kernels()
+    with FakeTensorMode():
+        fake = _results_of_kernels()
+    with FakeTensorMode(), AllocationTracker():
+        direct = _results_of_kernels()
+    assert direct == fake == real
+
+
+def test_a_view_shares_its_storage() -> None:
+    with FakeTensorMode(), AllocationTracker() as tracker:
+        a = torch.empty(8, 4)
+        views = [a.view(32), a.t(), a[2:], a.detach(), a[:, None].expand(8, 3, 4)]
+        assert len(tracker.trace().sizes) == 1
+        assert all(view.untyped_storage()._cdata == a.untyped_storage()._cdata for view in views)

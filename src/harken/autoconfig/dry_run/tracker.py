@@ -16,7 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    in_kernel_invocation_manager,
+)
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_iter, tree_map_only
 from torch.utils.flop_counter import flop_registry
@@ -31,6 +36,15 @@ _aten = torch.ops.aten
 _KNOWN_UP_TO = 1 << 22  # values of a tensor that is computed beside its fake
 _VIEWS = {"view", "reshape", "transpose", "permute", "expand", "slice", "select", "unsqueeze", "squeeze", "t", "detach",
           "alias", "as_strided", "_unsafe_view", "unbind", "split", "chunk"}  # fmt: skip
+# Operations of one result whose kernel for the meta device is all that FakeTensorMode would run. Its cache takes three
+# times as long to find their results as the kernels take to make them.
+_DIRECT = frozenset(
+    {
+        _aten.view.default, _aten._unsafe_view.default, _aten.t.default, _aten.transpose.int, _aten.permute.default,
+        _aten.expand.default, _aten.unsqueeze.default, _aten.squeeze.dim, _aten.slice.Tensor, _aten.select.int,
+        _aten.detach.default, _aten.mm.default, _aten.bmm.default, _aten._to_copy.default, _aten.clone.default,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,6 +126,10 @@ class AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             work=np.array(log.work, dtype=np.int64).reshape(-1, 2),
         )
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to say so at every call takes time
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.prim.device.default:  # two of three calls
             return args[0].fake_device
@@ -143,7 +161,7 @@ class AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._compute_beside(func, real, chosen)
                 return chosen
         try:
-            out = func(*args, **kwargs)
+            out = self._run_kernel(func, args, kwargs) if func in _DIRECT else func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as err:
             raise InputError(
                 f"The model looks at values of its activations ({func}), which a dry run does not have.",
@@ -152,6 +170,15 @@ class AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if real is not None:
             self._compute_beside(func, real, out)
         return out
+
+    def _run_kernel(self, func: Any, args: Any, kwargs: Any) -> Any:
+        first = args[0]
+        others = (item for item in (*args[1:], *kwargs.values()) if isinstance(item, (Tensor, torch.device)))
+        if not all(isinstance(item, FakeTensor) for item in (first, *others)):
+            return func(*args, **kwargs)
+        with in_kernel_invocation_manager(first.fake_mode):
+            out = func(*args, **kwargs)
+        return FakeTensor(first.fake_mode, out, first.fake_device)
 
     def _choose(self, func: Any, args: Any) -> Any:
         """The outcome of an operation whose shape depends on the values of a mask, where these are known."""
