@@ -61,13 +61,11 @@ WHISPER_TINY: dict[str, Any] = {
 class Case:
     """What both sides train, how many updates are measured, and in how many rounds.
 
-    The rival's update gathers `gathered` batches. `update_s` makes Harken's hold as much audio on average: it is a
-    bound with padding, which batches of whole utterances stay below.
+    The rival's update gathers `gathered` batches of BATCH utterances, and Harken's hold as much audio.
     """
 
     model: str
     gathered: int
-    update_s: float
     harken_updates: int
     transformers_updates: int
     rounds: int
@@ -75,14 +73,10 @@ class Case:
 
 
 CASES = {
-    "wav2vec2-base": Case(
-        model="wav2vec2", gathered=1, update_s=48.0, harken_updates=4, transformers_updates=3, rounds=3
-    ),
-    "whisper-tiny": Case(
-        model="whisper", gathered=3, update_s=115.0, harken_updates=5, transformers_updates=1, rounds=2
-    ),
+    "wav2vec2-base": Case(model="wav2vec2", gathered=1, harken_updates=4, transformers_updates=3, rounds=3),
+    "whisper-tiny": Case(model="whisper", gathered=3, harken_updates=5, transformers_updates=1, rounds=2),
     "wav2vec2-base, frozen feature encoder": Case(
-        model="wav2vec2", gathered=1, update_s=48.0, harken_updates=4, transformers_updates=3, rounds=1, frozen=True
+        model="wav2vec2", gathered=1, harken_updates=4, transformers_updates=3, rounds=1, frozen=True
     ),
 }
 BATCH = 8  # of the rival, and its default
@@ -219,7 +213,7 @@ def _recipe(case: Case, folder: Path, *, seed: int, equal: bool = False) -> Reci
             settings={} if whisper else {"freeze_feature_encoder": case.frozen},
         ),
         seq2seq=Seq2SeqConfig(window="packed", language=LANGUAGE) if whisper else Seq2SeqConfig(),
-        batches=BatchConfig(update_s=case.update_s, short_first=False),
+        batches=BatchConfig(update_samples=BATCH * case.gathered, short_first=False),
         optimizer=OptimizerConfig(learning_rate=LEARNING_RATE),
         schedule=ScheduleConfig(warmup_updates=0),
         training=TrainingConfig(updates=updates, device="cpu", precision="fp32", threads=1, evaluate_every=updates),

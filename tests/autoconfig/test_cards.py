@@ -236,8 +236,8 @@ def test_a_name_that_fits_several_is_refused_with_their_names(text: str, variant
 def test_an_unknown_card_is_refused_with_near_names_and_the_way_out() -> None:
     with pytest.raises(InputError) as caught:
         find_card("A100-60GB")
-    assert caught.value.message == "no graphics card called 'A100-60GB' is known."
-    assert caught.value.hint.startswith("Known: a100-80gb, a100-40gb")
+    assert caught.value.message == "No graphics card called 'A100-60GB' is known."
+    assert caught.value.hint.startswith("Close to it: a100-80gb, a100-40gb")
     assert caught.value.hint.endswith("or give the card's memory, such as 24GiB.")
 
 

@@ -210,7 +210,7 @@ T4 = "--model small --gpu t4 --data train.jsonl"
         ("--model small --gpu t4 --data empty.jsonl", 2, "empty.jsonl holds no utterances."),
         ("--model small --gpu t4 --data nothing", 2, "nothing is a folder."),
         ("--model small --gpu t4 --data unknown.jsonl", 2, "has no duration, and its audio does not tell"),
-        ("--data train.jsonl --model small --gpu t44", 2, "no graphics card called 't44' is known."),
+        ("--data train.jsonl --model small --gpu t44", 2, "No graphics card called 't44' is known."),
         ("--data train.jsonl --model small --gpu 520MiB", 2, "The smallest card on which it would fit is"),
         ("--data train.jsonl --gpu t4 --model whisper-smal", 2, "Did you mean whisper-small"),
         ("--data train.jsonl --gpu t4 --model nothing", 3, "nothing has no config.json."),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harken.core import InputError, MissingPart
-from harken.models.pretrained import family_of, load_pretrained, resolve_pretrained
+from harken.models.pretrained import family_of, load_pretrained, new_network, resolve_pretrained
 from harken.models.wav2vec2 import Wav2Vec2Ctc
 
 transformers = pytest.importorskip("transformers")
@@ -135,6 +135,14 @@ def test_weights_that_cannot_be_read(folder: Path) -> None:
 def test_a_wrong_configuration(folder: Path) -> None:
     with pytest.raises(InputError, match="not a valid configuration"):
         load_pretrained(folder, config_changes={"hidden_act": 3, "conv_dim": [8]})
+
+
+def test_a_configuration_whose_numbers_fit_no_network() -> None:
+    from transformers import WhisperConfig
+
+    config = WhisperConfig(vocab_size=50, d_model=12, encoder_layers=1, decoder_layers=1, pad_token_id=60)
+    with pytest.raises(InputError, match="this whisper model fits no network: Padding_idx must be within"):
+        new_network("AutoModelForSpeechSeq2Seq", config)
 
 
 def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,9 +129,10 @@ def find_card(text: str) -> Card:
         raise InputError(f"{text!r} can be any of {fits}, and they differ.", hint="Name one of these.")
     keys = [card.key for card in CARDS]
     bare = "-".join(word for word in _words(text) if word not in _NOISE)
-    near = difflib.get_close_matches(bare, keys, n=4, cutoff=0.5) or keys
-    hint = f"Known: {', '.join(near)}; or give the card's memory, such as 24GiB."
-    raise InputError(f"no graphics card called {text!r} is known.", hint=hint)
+    near = difflib.get_close_matches(bare, keys, n=4, cutoff=0.5)
+    names = f"Close to it: {', '.join(near)}" if near else f"Known: {', '.join(keys)}"
+    hint = f"{names}; or give the card's memory, such as 24GiB."
+    raise InputError(f"No graphics card called {text!r} is known.", hint=hint)
 
 
 def match_card(name: str, memory_bytes: int) -> Card | None:

@@ -210,11 +210,21 @@ def config_settings(config: Any) -> dict[str, Any]:
 
 
 def new_network(auto_class: str, config: Any) -> Any:
-    """A randomly initialised transformers model, drawn from PyTorch's global generator."""
+    """A randomly initialised transformers model, drawn from PyTorch's global generator.
+
+    Raises InputError for a configuration whose numbers fit no network.
+    """
     import transformers
 
     with quiet_transformers():
-        return getattr(transformers, auto_class).from_config(config)
+        try:
+            return getattr(transformers, auto_class).from_config(config)
+        except (AssertionError, ValueError, TypeError, RuntimeError) as err:
+            reason = " ".join(str(err).split())[:300].rstrip(".")
+            raise InputError(
+                f"The configuration of this {config.model_type} model fits no network: {reason}.",
+                hint="Compare its config.json with that of a model that works.",
+            ) from err
 
 
 def load_network(auto_class: str, folder: Path, config: Any, *, seed: int, may_miss: tuple[str, ...] = ()) -> Any:
