@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from harken.audio import decode_audio, probe_audio
-from harken.audio.decode import AudioDecodeError, AudioLimitError, DecodeLimits, decode_native
+from harken.audio.decode import AudioDecodeError, AudioLimitError, DecodeLimits, decode_native, stream_audio
 
 RATE_HZ = 16_000
 
@@ -353,3 +353,23 @@ def test_a_small_file_cannot_become_gigabytes(tmp_path: Path) -> None:
 def test_limits_are_checked(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} is {value}"):
         DecodeLimits(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "rate_hz"), [("a.wav", 16_000), ("a.flac", 16_000), ("a.wav", 8_000)])
+def test_a_stream_gives_in_pieces_what_decoding_gives_at_once(tmp_path: Path, name: str, rate_hz: int) -> None:
+    soundfile.write(tmp_path / name, np.tile(SOUND, 150), RATE_HZ)
+    pieces = list(stream_audio(tmp_path / name, sample_rate_hz=rate_hz))
+    assert len(pieces) > 1
+    assert max(map(len, pieces)) <= 1 << 20
+    np.testing.assert_array_equal(np.concatenate(pieces), decode_audio(tmp_path / name, sample_rate_hz=rate_hz))
+
+
+def test_a_stream_raises_where_the_damage_is(tmp_path: Path) -> None:
+    samples = np.tile(SOUND, 150)
+    samples[1_500_000] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, RATE_HZ, subtype="FLOAT")
+    stream, given = stream_audio(tmp_path / "a.wav"), 0
+    with pytest.raises(AudioDecodeError, match="1 samples that are not numbers"):
+        for piece in stream:
+            given += len(piece)
+    assert 0 < given <= 1_500_000

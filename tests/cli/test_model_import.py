@@ -13,8 +13,11 @@ import pytest
 import torch
 
 import harken as package
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer
-from harken.models.folder import load_model, read_description
+from harken.inference.config import EngineConfig
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.torch_engine import TorchCtcScorer
+from harken.models.description import read_description
+from harken.models.folder import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models/nemo"))
 import synthetic_nemo  # noqa: E402  made for the importer's own tests
@@ -46,12 +49,13 @@ def test_the_folder_gives_the_scores_nemo_gives(
     harken: Harken, nemo_file: Callable[..., Path], golden: dict[str, Any], tmp_path: Path, model: str
 ) -> None:
     assert harken("models", "import", nemo_file(model), "--out", tmp_path / "out").code == 0
-    recognizer = package.load(tmp_path / "out", config=TorchEngineConfig(device="cpu"))
-    assert isinstance(recognizer, TorchRecognizer)
+    recognizer = package.load(tmp_path / "out", config=EngineConfig(device="cpu"))
+    assert isinstance(recognizer, CtcRecognizer)
+    assert isinstance(recognizer.scorer, TorchCtcScorer)
     for signal, expected in zip(synthetic_nemo.waveforms(), golden["scores"][model], strict=True):
         features = torch.from_numpy(recognizer.extractor(signal))[None]
         with torch.no_grad():
-            logits, lengths = recognizer.model(features, torch.tensor([features.shape[1]]))
+            logits, lengths = recognizer.scorer.model(features, torch.tensor([features.shape[1]]))
         scores = logits[0, : int(lengths)].log_softmax(-1)
         theirs = np.roll(np.asarray(expected), 1, axis=1)  # NeMo has the blank last
         assert float((scores - torch.from_numpy(theirs)).abs().max()) < 1e-4

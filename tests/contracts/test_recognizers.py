@@ -9,7 +9,7 @@ import torch
 
 from harken.audio.features import FeatureConfig
 from harken.core import Recognizer, Transcript, Waveform
-from harken.inference.torch_engine import TorchRecognizer
+from harken.inference.torch_engine import make_recognizer
 from harken.models.conformer import ConformerCtc, ConformerSettings
 from harken.models.family import CtcModel
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
@@ -34,7 +34,7 @@ def model(family: str) -> CtcModel:
 
 @pytest.mark.parametrize("family", ["conformer-ctc", "recurrent-ctc"])
 def test_torch_engine(family: str) -> None:
-    recognizer = TorchRecognizer(model=model(family), features=FEATURES, tokenizer=TOKENIZER)
+    recognizer = make_recognizer(model(family), features=FEATURES, tokenizer=TOKENIZER)
     assert isinstance(recognizer, Recognizer)
     check_recognizer(recognizer, noise())
 

@@ -8,8 +8,10 @@ import torch
 
 from harken.audio.features import FeatureConfig
 from harken.core import Waveform
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer
-from harken.models.folder import describe, load_model, save_model
+from harken.inference.config import EngineConfig
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.torch_engine import load_engine
+from harken.models.folder import describe, save_model
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
 from harken.text.tokenize import WordTokenizer
 
@@ -39,14 +41,10 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recognizer(model_folder: Path) -> TorchRecognizer:
-    loaded = load_model(model_folder)
-    return TorchRecognizer(
-        model=loaded.model,
-        features=loaded.features,
-        tokenizer=loaded.tokenizer,
-        config=TorchEngineConfig(device="cpu"),
-    )
+def recognizer(model_folder: Path) -> CtcRecognizer:
+    recognizer = load_engine(model_folder, config=EngineConfig(device="cpu"))
+    assert isinstance(recognizer, CtcRecognizer)
+    return recognizer
 
 
 @pytest.fixture(scope="session")

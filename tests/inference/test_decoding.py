@@ -8,9 +8,11 @@ import torch
 
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Waveform
+from harken.inference.config import EngineConfig
 from harken.inference.decoding import Seq2SeqDecoding, read_tokens
 from harken.inference.engines import load
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer
+from harken.inference.seq2seq_recognizer import Seq2SeqRecognizer
+from harken.inference.torch_engine import make_recognizer
 from harken.models.conformer import ConformerCtc, ConformerSettings
 from harken.models.pretrained import PretrainedParts, load_pretrained
 from harken.models.whisper import WhisperSeq2Seq
@@ -28,13 +30,15 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> PretrainedParts:
     return load_pretrained(folder)
 
 
-def recognizer(parts: PretrainedParts, **config: object) -> TorchRecognizer:
-    return TorchRecognizer(
-        model=parts.model,
+def recognizer(parts: PretrainedParts, **config: object) -> Seq2SeqRecognizer:
+    made = make_recognizer(
+        parts.model,
         features=parts.features,
         tokenizer=parts.tokenizer,
-        config=TorchEngineConfig(device="cpu", **config),  # type: ignore[arg-type]
+        config=EngineConfig(device="cpu", **config),  # type: ignore[arg-type]
     )
+    assert isinstance(made, Seq2SeqRecognizer)
+    return made
 
 
 def noise() -> list[Waveform]:
@@ -83,8 +87,12 @@ def test_a_text_ends_when_the_speech_could_not_hold_more(parts: PretrainedParts)
 
 
 def test_windows_cost_the_same_however_short_the_audio(parts: PretrainedParts) -> None:
+    sizes: list[int] = []
     engine = recognizer(parts, batch_s=3.0)
-    assert [len(batch) for batch in engine._batches([1_000] * 5)] == [2, 2, 1]
+    together = engine._together
+    engine._together = lambda waveforms: sizes.append(len(waveforms)) or together(waveforms)  # type: ignore
+    engine.transcribe_batch(noise())
+    assert sizes == [2, 2, 1]  # windows of 1.5 s
 
 
 def test_what_a_model_cannot_be_told(parts: PretrainedParts) -> None:
@@ -93,9 +101,9 @@ def test_what_a_model_cannot_be_told(parts: PretrainedParts) -> None:
     ctc = ConformerCtc(ConformerSettings(width=8, layers=1, heads=1), 20, 2)
     words = WordTokenizer([BLANK, "ah"])
     features = FeatureConfig(kind="nemo", dimensions=20, normalize="mean-scale")
-    for config in (TorchEngineConfig(device="cpu", language="uz"), TorchEngineConfig(device="cpu", task="translate")):
+    for config in (EngineConfig(device="cpu", language="uz"), EngineConfig(device="cpu", task="translate")):
         with pytest.raises(InputError, match="cannot be told: it has a CTC output"):
-            TorchRecognizer(model=ctc, features=features, tokenizer=words, config=config)
+            make_recognizer(ctc, features=features, tokenizer=words, config=config)
     with pytest.raises(InputError, match="needs Whisper's tokenizer, this is a WordTokenizer"):
         Seq2SeqDecoding(parts.model, words)  # type: ignore[arg-type]
 

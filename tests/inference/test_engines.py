@@ -7,15 +7,16 @@ import pytest
 import harken
 from harken.core import InputError, MissingPart, Waveform
 from harken.inference import engines as room
+from harken.inference.config import EngineConfig
+from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.engines import load
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer
 
 
 def test_load_gives_the_engine_of_that_name(
-    model_folder: Path, recognizer: TorchRecognizer, noises: list[Waveform]
+    model_folder: Path, recognizer: CtcRecognizer, noises: list[Waveform]
 ) -> None:
-    loaded = load(str(model_folder), config=TorchEngineConfig(device="cpu"))
-    assert isinstance(loaded, TorchRecognizer)
+    loaded = load(str(model_folder), config=EngineConfig(device="cpu"))
+    assert isinstance(loaded, CtcRecognizer)
     assert loaded.transcribe(noises[1]) == recognizer.transcribe(noises[1])
     assert harken.load(model_folder).sample_rate_hz == 16_000
 

@@ -9,16 +9,12 @@ import torch
 
 from harken.audio import AudioDecodeError
 from harken.core import InputError, MissingPart, Recognizer, Transcript, Waveform
-from harken.inference.torch_engine import (
-    TorchEngineConfig,
-    TorchRecognizer,
-    load_engine,
-    pad_features,
-    pick_device,
-)
+from harken.inference.config import EngineConfig
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.torch_engine import TorchCtcScorer, load_engine, pad_features, pick_device
 
 
-def test_it_is_a_recognizer_and_says_something(recognizer: TorchRecognizer, noises: list[Waveform]) -> None:
+def test_it_is_a_recognizer_and_says_something(recognizer: CtcRecognizer, noises: list[Waveform]) -> None:
     assert isinstance(recognizer, Recognizer)
     assert recognizer.sample_rate_hz == 16_000
     texts = [transcript.text for transcript in recognizer.transcribe_batch(noises)]
@@ -27,9 +23,9 @@ def test_it_is_a_recognizer_and_says_something(recognizer: TorchRecognizer, nois
 
 @pytest.mark.parametrize("batch_s", [0.1, 3.0, 240.0])
 def test_a_batch_gives_what_each_gives_alone_in_the_same_order(
-    model_folder: Path, recognizer: TorchRecognizer, noises: list[Waveform], batch_s: float
+    model_folder: Path, recognizer: CtcRecognizer, noises: list[Waveform], batch_s: float
 ) -> None:
-    engine = load_engine(model_folder, config=TorchEngineConfig(device="cpu", batch_s=batch_s))
+    engine = load_engine(model_folder, config=EngineConfig(device="cpu", batch_s=batch_s))
     together = engine.transcribe_batch(noises)
     for waveform, transcript in zip(noises, together, strict=True):
         alone = recognizer.transcribe(waveform)
@@ -43,56 +39,39 @@ def test_a_batch_gives_what_each_gives_alone_in_the_same_order(
         )
 
 
-def test_scores_in_a_batch_equal_those_alone(recognizer: TorchRecognizer, noises: list[Waveform]) -> None:
+def test_scores_in_a_batch_equal_those_alone(recognizer: CtcRecognizer, noises: list[Waveform]) -> None:
     features = [recognizer.extractor(waveform) for waveform in noises]
+    assert isinstance(recognizer.scorer, TorchCtcScorer)
+    model = recognizer.scorer.model
     with torch.inference_mode():
-        scores_BTV, frames_B = recognizer.model(*pad_features(features, torch.device("cpu")))
+        scores_BTV, frames_B = model(*pad_features(features, torch.device("cpu")))
         for row, item in enumerate(features):
-            alone, _ = recognizer.model(*pad_features([item], torch.device("cpu")))
+            alone, _ = model(*pad_features([item], torch.device("cpu")))
             close = scores_BTV[row, : frames_B[row]].log_softmax(-1), alone[0].log_softmax(-1)
             torch.testing.assert_close(*close, atol=1e-4, rtol=1e-5)  # scores are made 40 times larger than usual
 
 
-def test_batches_hold_at_most_the_padded_seconds_asked_for(model_folder: Path) -> None:
-    engine = load_engine(model_folder, config=TorchEngineConfig(device="cpu", batch_s=2.0))
-    samples = [16_000, 40_000, 8_000, 8_000, 8_000, 15_000]
-    batches = list(engine._batches(samples))
-    assert batches == [[1], [0, 5], [2, 3, 4]]  # longest first; the first alone is over the limit and still runs
-    assert sorted(i for batch in batches for i in batch) == list(range(6))
-
-
 @pytest.mark.parametrize("samples", [0, 1, 10, 159, 160, 200])
-def test_empty_and_very_short_audio_is_no_error(recognizer: TorchRecognizer, samples: int) -> None:
+def test_empty_and_very_short_audio_is_no_error(recognizer: CtcRecognizer, samples: int) -> None:
     transcript = recognizer.transcribe(np.zeros(samples, dtype=np.float32))
     assert transcript.duration_s == samples / 16_000
     if samples < 160:
         assert transcript == Transcript(text="", duration_s=samples / 16_000)
 
 
-def test_empty_audio_among_others_keeps_its_place(recognizer: TorchRecognizer, noises: list[Waveform]) -> None:
+def test_empty_audio_among_others_keeps_its_place(recognizer: CtcRecognizer, noises: list[Waveform]) -> None:
     nothing = np.zeros(0, dtype=np.float32)
     found = recognizer.transcribe_batch([nothing, noises[0], nothing, noises[1]])
     expected = [recognizer.transcribe(noises[0]).text, recognizer.transcribe(noises[1]).text]
     assert [transcript.text for transcript in found] == ["", expected[0], "", expected[1]]
 
 
-def test_no_audio_at_all_gives_no_transcripts(recognizer: TorchRecognizer) -> None:
+def test_no_audio_at_all_gives_no_transcripts(recognizer: CtcRecognizer) -> None:
     assert recognizer.transcribe_batch([]) == []
 
 
-def test_audio_longer_than_taken_is_refused_with_both_numbers(model_folder: Path, tmp_path: Path) -> None:
-    engine = load_engine(model_folder, config=TorchEngineConfig(device="cpu", longest_s=2.0))
-    assert engine.transcribe(np.zeros(32_000, dtype=np.float32)).duration_s == 2.0
-    with pytest.raises(InputError, match=r"3.0 s is longer than the 2 s .* raise longest_s"):
-        engine.transcribe(np.zeros(48_000, dtype=np.float32))
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.zeros(48_000), 16_000)
-    with pytest.raises(AudioDecodeError, match=r"long\.wav .* 2\.0 s"):
-        engine.transcribe(path)
-
-
 def test_a_file_gives_the_text_of_its_samples(
-    recognizer: TorchRecognizer, noises: list[Waveform], tmp_path: Path
+    recognizer: CtcRecognizer, noises: list[Waveform], tmp_path: Path
 ) -> None:
     path = tmp_path / "noise.wav"
     soundfile.write(path, noises[1], 16_000, subtype="FLOAT")
@@ -102,7 +81,7 @@ def test_a_file_gives_the_text_of_its_samples(
         recognizer.transcribe(tmp_path / "absent.wav")
 
 
-def test_samples_of_another_type_are_refused(recognizer: TorchRecognizer) -> None:
+def test_samples_of_another_type_are_refused(recognizer: CtcRecognizer) -> None:
     with pytest.raises(InputError, match="int16"):
         recognizer.transcribe(np.zeros(1600, dtype=np.int16))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="NaN"):
@@ -120,7 +99,15 @@ def test_devices_are_checked() -> None:
         pick_device("cuda:99")
 
 
-@pytest.mark.parametrize("name", ["batch_s", "longest_s"])
-def test_lengths_have_to_be_above_zero(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is 0; use seconds above 0"):
-        TorchEngineConfig(**{name: 0})  # type: ignore[arg-type]
+def test_what_the_torch_engine_cannot_do(model_folder: Path) -> None:
+    with pytest.raises(InputError, match="precision is 'int8', and the torch engine computes in fp32"):
+        load_engine(model_folder, config=EngineConfig(device="cpu", precision="int8"))
+
+
+def test_threads_are_those_asked_for(model_folder: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        load_engine(model_folder, config=EngineConfig(device="cpu", threads=3))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -11,16 +11,9 @@ from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, dump_settings
 from harken.core.files import sha256_file
 from harken.models.conformer import ConformerCtc, ConformerSettings
+from harken.models.description import ModelDescription, read_description
 from harken.models.family import CtcModel, count_parameters
-from harken.models.folder import (
-    ModelDescription,
-    describe,
-    load_model,
-    load_weights,
-    read_description,
-    save_model,
-    write_weights,
-)
+from harken.models.folder import describe, load_model, load_weights, save_model, write_weights
 from harken.models.recurrent import RecurrentCtc, RecurrentSettings
 from harken.text.tokenize import CharTokenizer, WordTokenizer
 

@@ -32,6 +32,7 @@ __all__ = [
     "decode_audio",
     "decode_native",
     "probe_audio",
+    "stream_audio",
 ]
 
 # Float files may go past full scale by some decibels. Beyond this (18 dB) the numbers are on another scale, such as
@@ -62,6 +63,24 @@ def decode_audio(
     ValueError for an offset, a duration or a rate that makes no sense. What is decoded is never cut or padded in
     silence.
     """
+    pieces = list(
+        stream_audio(source, sample_rate_hz=sample_rate_hz, offset_s=offset_s, duration_s=duration_s, limits=limits)
+    )
+    return _join(pieces)
+
+
+def stream_audio(
+    source: str | Path | bytes,
+    *,
+    sample_rate_hz: int = DEFAULT_SAMPLE_RATE_HZ,
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> Iterator[Waveform]:
+    """What `decode_audio` gives, in pieces (samples,) of about a million samples at most, as they are decoded.
+
+    Errors are those of `decode_audio`, raised when they are met: pieces before a damaged place have been given by then.
+    """
     if not 1 <= sample_rate_hz <= limits.max_sample_rate_hz:
         raise ValueError(f"sample_rate_hz is {sample_rate_hz}; use 1 to {limits.max_sample_rate_hz}")
     _check_part(offset_s, duration_s)
@@ -71,17 +90,22 @@ def decode_audio(
         allowed = frames_allowed(sample_rate_hz=higher, channels=1, limits=limits) * rate // higher
         blocks = _checked_blocks(opened.name, reader, offset_s, duration_s, allowed)
         mono = (block[0] if len(block) == 1 else block.mean(axis=0) for block in blocks)
-        if rate == sample_rate_hz:
-            waveform = _join(list(mono))
-        else:
-            resampler = StreamResampler(from_hz=rate, to_hz=sample_rate_hz)
-            waveform = _join([resampler.push(piece) for piece in mono] + [resampler.finish()])
-            np.clip(waveform, -1.0, 1.0, out=waveform)  # the filter rings beyond full scale at hard edges
-        if len(waveform) == 0:
+        given = 0
+        for piece in mono if rate == sample_rate_hz else _resampled(mono, rate, sample_rate_hz):
+            given += len(piece)
+            if len(piece):
+                yield piece
+        if given == 0:
             raise AudioDecodeError(
                 f"{opened.name} is shorter than one sample at {sample_rate_hz:,} Hz.", hint="Record it again."
             )
-        return waveform
+
+
+def _resampled(pieces: Iterator[Waveform], from_hz: int, to_hz: int) -> Iterator[Waveform]:
+    resampler = StreamResampler(from_hz=from_hz, to_hz=to_hz)
+    for piece in pieces:
+        yield np.clip(resampler.push(piece), -1.0, 1.0)  # the filter rings beyond full scale at hard edges
+    yield np.clip(resampler.finish(), -1.0, 1.0)
 
 
 def decode_native(

@@ -8,7 +8,7 @@ import typer
 from harken.cli.output import print_json
 
 if TYPE_CHECKING:
-    from harken.models.folder import ModelDescription
+    from harken.models.description import ModelDescription
 
 
 def import_model(

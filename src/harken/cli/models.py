@@ -80,7 +80,7 @@ def show(
     """Say what a model is and how well it does."""
     from harken.core.tables import text_table
     from harken.models.card import output_units
-    from harken.models.folder import read_description
+    from harken.models.description import read_description
     from harken.models.overview import DESCRIPTION, evaluations_of
 
     folder = _folder(model, uri)

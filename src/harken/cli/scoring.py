@@ -51,9 +51,9 @@ def evaluate_model(
     from harken.evaluation.conditions import find_conditions
     from harken.evaluation.evaluate import evaluate_recognizer
     from harken.evaluation.recognition import RecognitionConfig
+    from harken.inference.config import EngineConfig
     from harken.inference.engines import load
-    from harken.inference.torch_engine import TorchEngineConfig
-    from harken.models.folder import read_description
+    from harken.models.description import read_description
 
     chosen = find_conditions(conditions)
     description = read_description(model)
@@ -70,7 +70,7 @@ def evaluate_model(
         {"batch_size": batch_size if scoring.latency_budget_ms is None else 1},
         source="harken evaluate",
     )
-    recognizer = load(model, config=TorchEngineConfig(device=device, language=language))
+    recognizer = load(model, config=EngineConfig(device=device, language=language))
     read = _reader(recognizer.sample_rate_hz)
     with _progress([condition.name for condition in chosen]) as progress:
         report = evaluate_recognizer(

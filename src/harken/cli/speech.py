@@ -34,17 +34,17 @@ def transcribe(
     reported and the others go on; the exit code is 2 then.
     """
     from harken.core import InputError, parse_settings
+    from harken.inference.config import EngineConfig
     from harken.inference.engines import load
     from harken.inference.files import transcribe_files
     from harken.inference.formats import FORMATS, render
-    from harken.inference.torch_engine import TorchEngineConfig
 
     style = "json" if json_output else style
     if style not in FORMATS:
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
     targets = _targets(files, out, style) if out is not None else None
     settings = {"device": device, "language": language, "task": task}
-    recognizer = load(model, config=parse_settings(TorchEngineConfig, settings, source="harken transcribe"))
+    recognizer = load(model, config=parse_settings(EngineConfig, settings, source="harken transcribe"))
     failed = 0
     for number, result in enumerate(transcribe_files(recognizer, files)):
         if result.transcript is None:

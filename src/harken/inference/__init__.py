@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "CtcRecognizer": "ctc_recognizer",
+    "EngineConfig": "config",
     "FORMATS": "formats",
     "FileResult": "files",
-    "TorchEngineConfig": "torch_engine",
-    "TorchRecognizer": "torch_engine",
     "load": "engines",
     "render": "formats",
     "transcribe_files": "files",

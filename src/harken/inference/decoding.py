@@ -4,24 +4,17 @@ Shapes: B batch, F feature frames, M feature dimensions, T output frames, V voca
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from torch import Tensor
 
 from harken.core import InputError, Segment, Tokenizer, Transcript
 from harken.inference.greedy import collapse, transcript_of
-from harken.models.family import CtcModel, Seq2SeqModel, Task
+from harken.models.family import Seq2SeqModel, Task
 from harken.text.whisper_tokenizer import START, WhisperTokenizer
 
 TOKENS_PER_S = 50.0
 """Most tokens of a second of speech, as many as Whisper's encoder has positions in it: an end to endless repetition."""
 LEAST_TOKENS = 10
-
-
-class Decoding(Protocol):
-    """From a batch of features to transcripts, in evaluation mode and without gradients."""
-
-    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]: ...
 
 
 def decode_scores(
@@ -36,18 +29,6 @@ def decode_scores(
             ids_BT, probabilities_BT, frames_B.tolist(), durations_s, strict=True
         )
     ]
-
-
-class CtcDecoding:
-    """The best id of each frame."""
-
-    def __init__(self, model: CtcModel, tokenizer: Tokenizer, *, frame_s: float) -> None:
-        """`frame_s` is the time from one output frame to the next."""
-        self.model, self.tokenizer, self.frame_s = model, tokenizer, frame_s
-
-    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]:
-        scores_BTV, lengths_B = self.model(features_BFM, frames_B)
-        return decode_scores(scores_BTV, lengths_B, self.tokenizer, frame_s=self.frame_s, durations_s=durations_s)
 
 
 class Seq2SeqDecoding:

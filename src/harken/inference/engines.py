@@ -11,7 +11,7 @@ GROUP = "harken.engines"
 def load(model_folder: str | Path, *, engine: str = "torch", **options: Any) -> Recognizer:
     """A recognizer for a model folder: `harken.load("runs/x/model").transcribe("talk.wav").text`.
 
-    `options` go to the engine (`config=TorchEngineConfig(device="cpu")` for torch). Raises MissingPart for an absent
+    `options` go to the engine (`config=EngineConfig(device="cpu")`). Raises MissingPart for an absent
     folder, engine or package, InputError for a damaged folder.
     """
     factory = load_plugin(GROUP, engine)

@@ -6,7 +6,7 @@ from typing import Any
 _HOMES = {
     "CtcModel": "family",
     "LoadedModel": "folder",
-    "ModelDescription": "folder",
+    "ModelDescription": "description",
     "ModelFamily": "family",
     "ModelManager": "manager",
     "ModelManagerConfig": "manager",
@@ -26,7 +26,7 @@ _HOMES = {
     "import_nemo": "nemo.importer",
     "load_model": "folder",
     "load_pretrained": "pretrained",
-    "read_description": "folder",
+    "read_description": "description",
     "push_to_hub": "hub",
     "resolve_pretrained": "pretrained",
     "save_model": "folder",

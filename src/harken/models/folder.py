@@ -9,9 +9,8 @@ vocab.json / tokenizer.json …   written by the tokenizer
 README.md                 model card
 """
 
-import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +22,11 @@ from harken.core.files import sha256_file, write_json, write_text
 from harken.models.adapters import adapter_names, base_state_dict, load_adapter, save_adapter, set_adapters
 from harken.models.adapters.files import WEIGHTS as ADAPTER_WEIGHTS
 from harken.models.card import model_card
+from harken.models.description import ADAPTERS_HASH, ModelDescription, read_harken_json, read_interface
 from harken.models.family import AcousticModel, count_parameters, find_family
 from harken.models.overview import DESCRIPTION, WEIGHTS, WEIGHTS_HASH, check_weights
-from harken.text.tokenize import load_tokenizer
 
-FORMAT = 1
 ADAPTERS = "adapters"
-ADAPTERS_HASH = "adapters_sha256"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDescription:
-    """What harken.json says: identity and settings of a model, without its weights.
-
-    `normalizer` is the text profile the training labels went through; `metrics` the figures of its last evaluation;
-    `provenance` the run it came from and the hashes of what it was trained on. `adapters` are those kept apart from the
-    weights, `active_adapters` those of them that the metrics are about and that loading switches on.
-    """
-
-    family: str
-    settings: dict[str, Any]
-    features: dict[str, Any]
-    vocab_size: int
-    tokenizer: str
-    normalizer: str
-    parameters: int
-    languages: list[str] = field(default_factory=list)
-    sample_rate_hz: int = 16_000
-    metrics: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    adapters: list[str] = field(default_factory=list)
-    active_adapters: list[str] = field(default_factory=list)
-    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,42 +115,6 @@ def write_weights(path: Path, model: nn.Module) -> None:
         file.write(save(tensors, metadata={"format": "pt"}))
 
 
-def read_description(folder: Path) -> ModelDescription:
-    """What harken.json in a model folder says.
-
-    Raises MissingPart when the folder is absent or is no model folder, InputError when its description is damaged or
-    of a newer format.
-    """
-    data = dict(_read_harken_json(folder))
-    for key in (WEIGHTS_HASH, ADAPTERS_HASH):
-        data.pop(key, None)
-    return parse_settings(ModelDescription, data, source=str(folder / DESCRIPTION))
-
-
-def _read_harken_json(folder: Path) -> dict[str, Any]:
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        what = "does not exist"
-        if folder.exists():
-            what = (
-                "is not a model folder: it has no harken.json" if folder.is_dir() else "is a file, not a model folder"
-            )
-        hint = "Give the model/ folder of a finished run."
-        if (folder / "config.json").is_file():
-            hint += " A model of transformers is fine-tuned first: name it as model.pretrained in a recipe."
-        raise MissingPart(f"{folder} {what}.", hint=hint)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InputError(f"{path} is not valid JSON: {err}.", hint="Copy the model folder again.") from err
-    found = data.get("format") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or type(found) is not int:
-        raise InputError(f"{path} does not describe a model: it has no format.", hint="Copy the model folder again.")
-    if found != FORMAT:
-        raise InputError(f"{path} has format {found}; this Harken reads {FORMAT}.", hint="Update Harken.")
-    return data
-
-
 def load_model(folder: Path | str) -> LoadedModel:
     """Read a model folder.
 
@@ -186,22 +122,15 @@ def load_model(folder: Path | str) -> LoadedModel:
     description, and for weights that are not those the description was written for.
     """
     folder = Path(folder)
-    description = read_description(folder)
-    source = str(folder / DESCRIPTION)
-    features = parse_settings(FeatureConfig, description.features, source=source)
-    tokenizer = load_tokenizer(folder)
-    if tokenizer.vocab_size != description.vocab_size:
-        raise InputError(
-            f"The tokenizer in {folder} has {tokenizer.vocab_size} units, the model {description.vocab_size}.",
-            hint="Both must come from the same run: copy the model folder again.",
-        )
+    interface = read_interface(folder)
+    description, features, tokenizer = interface.description, interface.features, interface.tokenizer
     family = find_family(description.family)
-    settings = family.parse(description.settings, source=source)
+    settings = family.parse(description.settings, source=str(folder / DESCRIPTION))
     model = family.build(settings, features.dimensions, description.vocab_size)
     load_weights(folder / WEIGHTS, model)
-    recorded = _read_harken_json(folder)
-    if WEIGHTS_HASH in recorded:
-        check_weights(folder, str(recorded[WEIGHTS_HASH]))
+    recorded = read_harken_json(folder)
+    if interface.weights_sha256 is not None:
+        check_weights(folder, interface.weights_sha256)
     for adapter in description.adapters:
         _check_adapter(folder, adapter, recorded.get(ADAPTERS_HASH, {}).get(adapter))
         load_adapter(model, folder / ADAPTERS / adapter, adapter)

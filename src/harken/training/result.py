@@ -11,7 +11,8 @@ from harken.data.manifest import read_manifest
 from harken.evaluation.evaluate import evaluate_recognizer
 from harken.evaluation.publish import publish_report
 from harken.evaluation.report import Background, ReportConfig
-from harken.inference.torch_engine import TorchEngineConfig, TorchRecognizer
+from harken.inference.config import EngineConfig
+from harken.inference.torch_engine import make_recognizer
 from harken.models.adapters import merge_adapter, save_adapter
 from harken.models.family import count_parameters
 from harken.models.folder import describe, save_model
@@ -66,13 +67,13 @@ def _report(run: RunFolder, recipe: Recipe, assembler: Assembler, parts: ModelPa
     """Score the model on the test set, or on the validation set where the recipe names no test."""
     data = recipe.data
     name, manifest = ("test", data.test) if data.test is not None else ("validation", data.validation)
-    recognizer = TorchRecognizer(
-        model=parts.model,
+    recognizer = make_recognizer(
+        parts.model,
         features=parts.features,
         tokenizer=parts.tokenizer,
-        config=TorchEngineConfig(
+        config=EngineConfig(
             device=recipe.training.device,
-            batch_s=recipe.training.validation_batch_s or TorchEngineConfig().batch_s,
+            batch_s=recipe.training.validation_batch_s or EngineConfig().batch_s,
         ),
     )
     utterances = [u for u in read_manifest(manifest) if u.text is not None]

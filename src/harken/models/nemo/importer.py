@@ -11,7 +11,8 @@ import torch
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, Tokenizer
 from harken.core.files import sha256_file
-from harken.models.folder import ModelDescription, describe, save_model
+from harken.models.description import ModelDescription
+from harken.models.folder import describe, save_model
 from harken.models.nemo.archive import NemoArchive, open_nemo
 from harken.models.nemo.config import NemoDescription, read_config
 from harken.models.nemo.encoder import FAMILY, NemoConformerCtc

@@ -1,0 +1,46 @@
+"""Settings of an engine and of what it does with audio; one set for all engines."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harken.core import InputError, Strict
+
+Task = Literal["transcribe", "translate"]
+Precision = Literal["auto", "fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig(Strict):
+    """Audio longer than `window_s` is read in windows of that length by CTC models: each scores what lies
+    `context_s` away from its edges at least, and the scores are joined before anything is decoded. Encoder-decoder
+    models have a window of their own.
+    """
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
+    precision: Precision = "auto"  # which export runs; torch runs fp32
+    threads: int | None = None  # of the CPU; None leaves it to the engine
+    batch_s: float = 240.0  # seconds of audio, padding included, in one forward pass
+    window_s: float = 30.0
+    context_s: float = 4.0
+    longest_s: float = 14_400.0  # audio above this is refused
+    language: str | None = None  # what is spoken, for encoder-decoder models; None: the model's own, or its own guess
+    task: Task | None = None  # encoder-decoder models; None: what the model was trained for
+
+    def __post_init__(self) -> None:
+        for name in ("batch_s", "window_s", "longest_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; use seconds above 0")
+        if not 0 <= self.context_s < self.window_s / 2:
+            raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({self.window_s:g})")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; use 1 or more")
+
+
+def refuse_seq2seq_settings(config: EngineConfig) -> None:
+    """Raise InputError for settings that would do nothing with a CTC model."""
+    told = next((name for name in ("language", "task") if getattr(config, name) is not None), None)
+    if told is not None:
+        raise InputError(
+            f"{told} is {getattr(config, told)!r}, which this model cannot be told: it has a CTC output.",
+            hint="Leave it out; only encoder-decoder models such as Whisper take it.",
+        )

@@ -1,0 +1,138 @@
+"""A recognizer around a CTC model: batches by length, silence, audio of any length, decoding.
+
+Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from harken.audio.decode import DecodeLimits, stream_audio
+from harken.audio.features import FeatureConfig, FeatureExtractor, check_waveform
+from harken.core import InputError, Tokenizer, Transcript, Waveform
+from harken.core.units import samples_to_seconds, seconds_to_samples
+from harken.inference.batches import batches_by_length
+from harken.inference.config import EngineConfig, refuse_seq2seq_settings
+from harken.inference.greedy import Token, transcript_of
+from harken.inference.scoring import CtcDecoder, CtcScorer, LogProbs, decode_greedily, pad_features
+from harken.inference.windows import Grid, PieceDecoder, Window, silent_scores, windows_of
+
+
+class CtcRecognizer:
+    """A CTC model, its features and a decoder: answers `core.Recognizer` for audio of any length."""
+
+    def __init__(
+        self,
+        scorer: CtcScorer,
+        *,
+        features: FeatureConfig,
+        tokenizer: Tokenizer,
+        subsampling: int,
+        decoder: CtcDecoder = decode_greedily,
+        config: EngineConfig | None = None,
+    ) -> None:
+        """`subsampling` are the feature frames (samples, for models that hear those) of each output frame.
+
+        Raises InputError for settings that would do nothing with a CTC model.
+        """
+        self.config = config or EngineConfig()
+        refuse_seq2seq_settings(self.config)
+        self.scorer, self.tokenizer, self.decoder = scorer, tokenizer, decoder
+        self.extractor = FeatureExtractor(features)
+        self.frame_s = subsampling * self.extractor.hop_s
+        rate = self.sample_rate_hz
+        self._grid = Grid.of(
+            frame_samples=seconds_to_samples(self.frame_s, sample_rate_hz=rate),
+            window_samples=seconds_to_samples(self.config.window_s, sample_rate_hz=rate),
+            context_samples=seconds_to_samples(self.config.context_s, sample_rate_hz=rate),
+        )
+        self._window_samples = seconds_to_samples(self.config.window_s, sample_rate_hz=rate)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.extractor.config.sample_rate_hz
+
+    def transcribe(self, audio: Waveform | str | Path) -> Transcript:
+        """Transcript of a waveform (samples,) at `sample_rate_hz`, or of an audio file of any supported format.
+
+        A long file is decoded and read window by window. Raises AudioDecodeError for a file that cannot be decoded or
+        is longer than `longest_s`, InputError for a waveform that is.
+        """
+        if not isinstance(audio, str | Path):
+            return self.transcribe_batch([audio])[0]
+        limits = DecodeLimits(max_duration_s=self.config.longest_s)
+        pieces = stream_audio(audio, sample_rate_hz=self.sample_rate_hz, limits=limits)
+        head: list[Waveform] = []
+        for piece in pieces:
+            head.append(piece)
+            if sum(map(len, head)) > self._window_samples:
+                return self._transcribe_long(chain(head, pieces))
+        return self.transcribe_batch([np.concatenate(head)])[0]
+
+    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        """Transcripts in the order given; batches are formed from waveforms of similar length."""
+        for waveform in waveforms:
+            self._check(waveform)
+        transcripts: dict[int, Transcript] = {}
+        short = [i for i, waveform in enumerate(waveforms) if len(waveform) <= self._window_samples]
+        limit = seconds_to_samples(self.config.batch_s, sample_rate_hz=self.sample_rate_hz)
+        for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit):
+            indices = [short[place] for place in places]
+            for index, scores in zip(indices, self._scores([waveforms[i] for i in indices]), strict=True):
+                transcripts[index] = self._transcript(self.decoder(scores), len(waveforms[index]))
+        for index in set(range(len(waveforms))) - set(short):
+            transcripts[index] = self._transcribe_long([waveforms[index]])
+        return [transcripts[i] for i in range(len(waveforms))]
+
+    def _check(self, waveform: Waveform) -> None:
+        check_waveform(waveform)
+        duration_s = samples_to_seconds(len(waveform), sample_rate_hz=self.sample_rate_hz)
+        if duration_s > self.config.longest_s:
+            raise InputError(
+                f"Audio of {duration_s:.1f} s is longer than the {self.config.longest_s:g} s taken at once.",
+                hint="Cut it into pieces, or raise longest_s.",
+            )
+
+    def _transcribe_long(self, pieces: Iterable[Waveform]) -> Transcript:
+        samples = 0
+
+        def counted() -> Iterator[Waveform]:
+            nonlocal samples
+            for piece in pieces:
+                samples += len(piece)
+                yield piece
+
+        decoder, tokens = PieceDecoder(self.decoder), []
+        windows = windows_of(counted(), self._grid)
+        at_once = max(1, int(self.config.batch_s // self.config.window_s))
+        while batch := list(islice(windows, at_once)):
+            for scores in self._window_scores(batch):
+                tokens += decoder.push(scores)
+        return self._transcript(tokens + decoder.finish(), samples)
+
+    def _window_scores(self, windows: Sequence[Window]) -> Iterator[LogProbs]:
+        found = self._scores([window.samples for window in windows])
+        for window, scores in zip(windows, found, strict=True):
+            end = len(scores) if window.frames is None else window.first + window.frames
+            missing = end - len(scores)  # a front end that needs whole windows gives less at the edge of what it hears
+            kept = scores[window.first : end]
+            yield kept if missing <= 0 else np.concatenate([kept, silent_scores(missing, scores.shape[1])])
+
+    def _scores(self, waveforms: Sequence[Waveform]) -> list[LogProbs]:
+        """(T, V) of each waveform."""
+        features = [self.extractor(waveform) for waveform in waveforms]
+        # Digital silence says nothing; normalised features of it would be an input no model was trained on.
+        spoken = [i for i, item in enumerate(features) if len(item) and waveforms[i].any()]
+        frame = self._grid.frame_samples
+        found = [silent_scores(-(-len(waveform) // frame), self.tokenizer.vocab_size) for waveform in waveforms]
+        if spoken:
+            scores_BTV, lengths_B = self.scorer(*pad_features([features[i] for i in spoken]))
+            for index, scores_TV, length in zip(spoken, scores_BTV, lengths_B.tolist(), strict=True):
+                found[index] = scores_TV[:length]
+        return found
+
+    def _transcript(self, tokens: list[Token], samples: int) -> Transcript:
+        duration_s = samples_to_seconds(samples, sample_rate_hz=self.sample_rate_hz)
+        return transcript_of(tokens, self.tokenizer, frame_s=self.frame_s, duration_s=duration_s)

@@ -1,0 +1,30 @@
+"""Settings of engines are checked when they are made."""
+
+import pytest
+
+from harken.core import InputError
+from harken.inference.config import EngineConfig, refuse_seq2seq_settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_s": 0}, "batch_s is 0; use seconds above 0"),
+        ({"window_s": -1.0}, r"window_s is -1\.0; use seconds above 0"),
+        ({"longest_s": 0}, "longest_s is 0; use seconds above 0"),
+        ({"context_s": 15.0}, r"context_s is 15\.0; use 0 to less than half of window_s \(30\)"),
+        ({"context_s": -1.0}, r"context_s is -1\.0"),
+        ({"threads": 0}, "threads is 0; use 1 or more"),
+    ],
+)
+def test_wrong_numbers(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EngineConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_what_a_ctc_model_cannot_be_told() -> None:
+    refuse_seq2seq_settings(EngineConfig())
+    with pytest.raises(InputError, match="language is 'uz', which this model cannot be told: it has a CTC output"):
+        refuse_seq2seq_settings(EngineConfig(language="uz"))
+    with pytest.raises(InputError, match="task is 'translate'"):
+        refuse_seq2seq_settings(EngineConfig(task="translate"))

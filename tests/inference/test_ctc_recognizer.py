@@ -1,0 +1,100 @@
+"""Audio of any length: windows change nothing for a model with a short view, and memory stays small."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from harken.audio import AudioDecodeError, FeatureConfig
+from harken.core import InputError, Waveform
+from harken.inference.config import EngineConfig
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.testing import check_recognizer
+from harken.text.tokenize import CharTokenizer
+
+TOKENIZER = CharTokenizer(["<pad>", " ", "a", "b", "c"])
+FEATURES = FeatureConfig(kind="waveform", dimensions=1)
+SUBSAMPLING = 160
+
+
+class Tones:
+    """Frames of 160 samples; how loud one is says which unit it is. `rows` notes the batches."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int]] = []
+
+    def __call__(self, features_BFM: np.ndarray, frames_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.rows.append(features_BFM.shape[:2])
+        whole = features_BFM.shape[1] // SUBSAMPLING
+        loudness = np.abs(features_BFM[:, : whole * SUBSAMPLING, 0]).reshape(len(features_BFM), whole, -1).mean(2)
+        scores = np.full((*loudness.shape, 5), -9.0, np.float32)
+        np.put_along_axis(scores, np.round(loudness * 10).astype(int).clip(0, 4)[..., None], -1e-3, 2)
+        return scores, frames_B // SUBSAMPLING
+
+
+def spoken(seed: int, duration_s: float) -> Waveform:
+    draw = np.random.default_rng(seed)
+    frames = int(duration_s * 100)
+    levels = np.repeat(draw.integers(0, 5, frames // 10 + 1), 10)[:frames]
+    return np.repeat(levels / 10, SUBSAMPLING).astype(np.float32)
+
+
+def recognizer(scorer: Tones | None = None, **config: float) -> CtcRecognizer:
+    return CtcRecognizer(
+        scorer or Tones(),
+        features=FEATURES,
+        tokenizer=TOKENIZER,
+        subsampling=SUBSAMPLING,
+        config=EngineConfig(**config),  # type: ignore[arg-type]
+    )
+
+
+def test_it_keeps_the_contract() -> None:
+    check_recognizer(recognizer(window_s=2.0, context_s=0.3), [spoken(1, 1.0), spoken(2, 7.0), spoken(3, 0.4)])
+
+
+@pytest.mark.parametrize("window_s", [0.5, 1.0, 3.0])
+def test_windows_give_what_one_pass_gives(window_s: float, tmp_path: Path) -> None:
+    audio = spoken(0, 20.0)
+    whole = recognizer().transcribe(audio)
+    assert len(whole.words) > 10
+    cut = recognizer(window_s=window_s, context_s=0.2)
+    assert cut.transcribe(audio) == whole
+    soundfile.write(tmp_path / "long.wav", audio, 16_000, subtype="FLOAT")
+    assert cut.transcribe(tmp_path / "long.wav") == whole
+    assert cut.transcribe_batch([audio, spoken(5, 0.3)])[0] == whole
+
+
+def test_a_batch_holds_the_seconds_asked_for() -> None:
+    scorer = Tones()
+    recognizer(scorer, window_s=2.0, context_s=0.5, batch_s=6.0).transcribe(spoken(0, 20.0))
+    assert {rows for rows, _ in scorer.rows} <= {1, 2, 3}
+    assert max(samples for _, samples in scorer.rows) <= 32_000
+    assert sum(rows for rows, _ in scorer.rows) == 20
+
+
+def test_silence_says_nothing_and_keeps_its_place() -> None:
+    quiet = np.zeros(48_000, np.float32)
+    audio = np.concatenate([spoken(1, 2.0), quiet, spoken(2, 2.0)])
+    found = recognizer(window_s=1.0, context_s=0.1).transcribe(audio)
+    assert found == recognizer().transcribe(audio)
+    assert recognizer(window_s=1.0, context_s=0.1).transcribe(quiet).text == ""
+
+
+def test_audio_longer_than_taken_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    engine = recognizer(longest_s=2.0)
+    assert engine.transcribe(np.zeros(32_000, dtype=np.float32)).duration_s == 2.0
+    with pytest.raises(InputError, match=r"3.0 s is longer than the 2 s .* raise longest_s"):
+        engine.transcribe(np.zeros(48_000, dtype=np.float32))
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(48_000), 16_000)
+    with pytest.raises(AudioDecodeError, match=r"long\.wav .* 2\.0 s"):
+        engine.transcribe(path)
+
+
+def test_settings_for_other_models_are_refused() -> None:
+    with pytest.raises(InputError, match="it has a CTC output"):
+        CtcRecognizer(
+            Tones(), features=FEATURES, tokenizer=TOKENIZER, subsampling=160, config=EngineConfig(language="uz")
+        )
