@@ -1,6 +1,6 @@
 """Many files through one recognizer: in order, and no file lost to another's fault."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,12 @@ class Meter:
     def __init__(self, *, longest: int = 10**9) -> None:
         self.longest = longest
         self.batches: list[int] = []
+        self.paths: list[str] = []
 
     def transcribe(self, audio: "Waveform | str | Path") -> Transcript:
-        assert isinstance(audio, np.ndarray)
+        if not isinstance(audio, np.ndarray):
+            self.paths.append(str(audio))
+            return Transcript(text=f"read {Path(audio).name}", duration_s=1.0)
         return self.transcribe_batch([audio])[0]
 
     def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
@@ -98,3 +101,51 @@ def test_limits_are_the_callers(tmp_path: Path) -> None:
     assert isinstance(result.error, AudioDecodeError)
     assert "32000.wav" in str(result.error)
     assert "1.0 s" in str(result.error)
+
+
+def test_long_files_are_read_by_the_recognizer_and_keep_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LONG_S", 0.1)
+    paths = [write(tmp_path, samples) for samples in (100, 1601, 1600)]
+    meter = Meter()
+    texts = [result.transcript and result.transcript.text for result in transcribe_files(meter, paths)]
+    assert texts == ["100", "read 1601.wav", "1600"]
+    assert meter.paths == [str(paths[1])]
+
+
+def test_a_long_file_that_is_refused_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LONG_S", 0.1)
+
+    class Short(Meter):
+        def transcribe(self, audio: "Waveform | str | Path") -> Transcript:
+            raise InputError(f"{audio} is too long.")
+
+    first, second = transcribe_files(Short(), [write(tmp_path, 5000), write(tmp_path, 200)])
+    assert str(first.error) == f"{first.path} is too long."
+    assert second.transcript is not None
+
+
+def test_a_window_holds_so_many_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "WINDOW_S", 0.1)
+    meter = Meter()
+    paths = [write(tmp_path, samples) for samples in (1000, 1001, 1002, 1003, 1004)]
+    assert len(list(transcribe_files(meter, paths))) == 5
+    assert meter.batches == [2, 2, 1]
+
+
+def test_no_more_is_decoded_ahead_than_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "READ_AHEAD", 2)
+    monkeypatch.setattr(room, "WINDOW_FILES", 1)
+    taken: list[int] = []
+
+    def paths() -> Iterator[Path]:
+        for samples in range(100, 110):
+            taken.append(samples)
+            yield write(tmp_path, samples)
+
+    results = transcribe_files(Meter(), paths())
+    next(results)
+    assert taken == [100, 101, 102]
+    results.close()  # type: ignore[attr-defined]
+    assert taken == [100, 101, 102]

@@ -62,6 +62,15 @@ def test_word_times_are_those_of_their_frames() -> None:
     assert (segment.text, segment.start_s, segment.end_s) == ("one two", pytest.approx(0.08), pytest.approx(0.44))
 
 
+def test_a_long_silence_ends_a_segment() -> None:
+    tokens = [token(1, 0, 2), token(2, 10, 11), token(1, 36, 38), token(1, 62, 63)]
+    transcript = transcript_of(tokens, WORDS, frame_s=0.04, duration_s=3.0)
+    assert transcript.text == "one two one one"
+    assert [segment.text for segment in transcript.segments] == ["one two", "one one"]  # 1.00 s, then 0.96 s
+    assert [word.text for word in transcript.words] == ["one", "two", "one", "one"]
+    assert transcript.segments[1].start_s == pytest.approx(1.44)
+
+
 def test_a_word_of_letters_spans_them_and_has_their_mean_confidence() -> None:
     tokens = [token(2, 0, 1, 0.2), token(3, 3, 5, 0.6), token(1, 6, 7, 0.1), token(3, 8, 9, 0.9)]
     transcript = transcript_of(tokens, CHARACTERS, frame_s=0.1, duration_s=2.0)

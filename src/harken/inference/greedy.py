@@ -3,7 +3,9 @@
 Shapes: B batch, T output frames, V vocab.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ import numpy.typing as npt
 from harken.core import Segment, Tokenizer, Transcript, Word
 
 BLANK = 0
+PAUSE_S = 1.0  # a silence between two words that ends a segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ def transcript_of(
     """Text and timed words of one utterance. `frame_s` is the time from one output frame to the next.
 
     Times are those of the frames where the model emitted the word's pieces; CTC emits late and briefly, so they mark
-    where a word is, not exactly how long it lasts.
+    where a word is, not exactly how long it lasts. A segment ends where nothing is said for `PAUSE_S`.
     """
     ids = [token.id for token in tokens]
     text = tokenizer.decode(ids)
@@ -56,5 +59,12 @@ def transcript_of(
         )
         for word, first, end in tokenizer.word_pieces(ids)
     )
-    segments = (Segment(text=text, start_s=words[0].start_s, end_s=words[-1].end_s, words=words),) if words else ()
-    return Transcript(text=text, duration_s=duration_s, segments=segments, language=language)
+    return Transcript(text=text, duration_s=duration_s, segments=tuple(_segments(words)), language=language)
+
+
+def _segments(words: Sequence[Word]) -> Iterator[Segment]:
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(words), start=1) if b.start_s - a.end_s >= PAUSE_S)]
+    for first, end in pairwise([*starts, len(words)]):
+        if own := tuple(words[first:end]):
+            text = " ".join(word.text for word in own)
+            yield Segment(text=text, start_s=own[0].start_s, end_s=own[-1].end_s, words=own)
