@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harken.autoconfig.manager import ASRConfigManager, create_optimal_config
     from harken.inference.engines import load
+    from harken.inference.streaming.asr import StreamingASR
     from harken.models.manager import ModelManager, WhisperModelManager
     from harken.training.api import Trainer
 
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ASRConfigManager",
     "ModelManager",
+    "StreamingASR",
     "Trainer",
     "WhisperModelManager",
     "__version__",
@@ -26,6 +28,7 @@ __all__ = [
 _HOMES = {
     "ASRConfigManager": "harken.autoconfig.manager",
     "ModelManager": "harken.models.manager",
+    "StreamingASR": "harken.inference.streaming.asr",
     "Trainer": "harken.training.api",
     "WhisperModelManager": "harken.models.manager",
     "create_optimal_config": "harken.autoconfig.manager",

@@ -26,6 +26,12 @@ COMMANDS = [
             "shard",
         )
     ),
+    ["bench"],
+    ["bench", "inference"],
+    ["export"],
+    ["stream"],
+    ["lm"],
+    ["lm", "build"],
     ["train"],
     ["plan"],
     ["search"],

@@ -70,6 +70,41 @@ def test_two_transcripts_never_share_a_file(harken: Harken, corpus: Path, model:
     assert not (tmp_path / "o").exists()
 
 
+def test_transcripts_that_are_there_are_left_out(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    files = [corpus / "00.wav", corpus / "01.wav"]
+    (tmp_path / "00.txt").write_text("done before", encoding="utf-8")
+    answer = harken("transcribe", *files, "-m", model, "--out", tmp_path, "--resume")
+    assert answer.code == 0
+    assert "1 file of 2 have a transcript already." in answer.err
+    assert (tmp_path / "00.txt").read_text(encoding="utf-8") == "done before"
+    assert (tmp_path / "01.txt").is_file()
+    again = harken("transcribe", *files, "-m", model, "--out", tmp_path, "--resume")
+    assert (again.code, again.out) == (0, "")
+    assert "2 files of 2 have a transcript already." in again.err
+
+
+def test_tidy_sentences(harken: Harken, corpus: Path, model: Path) -> None:
+    plain = harken("transcribe", corpus / "03.wav", "-m", model).out
+    tidy = harken("transcribe", corpus / "03.wav", "-m", model, "--tidy").out
+    assert tidy == plain[:1].upper() + plain[1:]
+    data = harken("transcribe", corpus / "03.wav", "-m", model, "--tidy", "--json").json
+    assert data["text"] == tidy.strip()
+
+
+def test_a_wider_beam_and_hotwords(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    plain = harken("transcribe", corpus / "03.wav", "-m", model).out
+    wide = harken("transcribe", corpus / "03.wav", "-m", model, "--beam", "5")
+    assert wide.code == 0
+    word = plain.split()[0]
+    (tmp_path / "words").write_text(f"{word}\n", encoding="utf-8")
+    boosted = harken("transcribe", corpus / "03.wav", "-m", model, "--hotwords", tmp_path / "words")
+    assert word in boosted.out.split()
+    (tmp_path / "words").write_text("ŋŋŋ\n", encoding="utf-8")
+    wrong = harken("transcribe", corpus / "03.wav", "-m", model, "--hotwords", tmp_path / "words")
+    assert wrong.code == 2
+    assert "ŋŋŋ" in wrong.err
+
+
 def test_a_folder_that_cannot_be_made(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     answer = harken("transcribe", corpus / "00.wav", "-m", model, "--out", tmp_path / "file" / "o")
@@ -83,6 +118,16 @@ def test_a_folder_that_cannot_be_made(harken: Harken, corpus: Path, model: Path,
         (["-f", "doc"], 2, "--format is 'doc'. Use one of txt, json, srt, vtt, tsv."),
         (["--device", "gpu"], 2, "device is 'gpu'. Use auto, cpu, cuda or cuda:N."),
         (["--device", "cuda:99"], 3, "device is 'cuda:99', but PyTorch sees"),
+        (["--resume"], 2, "--resume needs --out."),
+        (["--engine", "tensorflow"], 3, "no harken.engines called 'tensorflow'"),
+        (["--precision", "int8", "--engine", "torch"], 2, "precision is 'int8', and the torch engine computes in fp32"),
+        (["--precision", "int4"], 2, "precision"),
+        (["--threads", "0"], 2, "threads is 0; use 1 or more"),
+        (["--beam", "0"], 2, "beam_size is 0; use 1 for greedy decoding, or more"),
+        (["--lm-weight", "0.3"], 2, "lm_weight is 0.3, which does nothing without lm"),
+        (["--lm", "absent.arpa"], 3, "absent.arpa"),
+        (["--language", "uz"], 2, "language is 'uz', which this model cannot be told: it has a CTC output."),
+        (["--word-times"], 2, "whisper.word_times is True, which does nothing here: this model has a CTC output."),
     ],
 )
 def test_odd_options(harken: Harken, corpus: Path, model: Path, arguments: list[str], code: int, message: str) -> None:

@@ -1,15 +1,18 @@
 """Engines by name."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import harken
 from harken.core import InputError, MissingPart, Waveform
+from harken.core.files import write_json
 from harken.inference import engines as room
 from harken.inference.config import EngineConfig
 from harken.inference.ctc_recognizer import CtcRecognizer
-from harken.inference.engines import load
+from harken.inference.engines import choose_engine, load
+from harken.inference.exported import weights_identity
 
 
 def test_load_gives_the_engine_of_that_name(
@@ -34,9 +37,53 @@ def test_an_absent_folder_and_one_that_holds_no_model(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_gives_no_recognizer_is_refused(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "load_plugin", lambda group, name: lambda folder: "a string")
+    monkeypatch.setattr(room, "load_plugin", lambda group, name: lambda folder, **_: "a string")
     with pytest.raises(InputError, match="'odd' gave str, which is not a Recognizer"):
         load(model_folder, engine="odd")
     monkeypatch.setattr(room, "load_plugin", lambda group, name: "no function")
     with pytest.raises(InputError, match=r"'odd' of harken\.engines cannot be called"):
         load(model_folder, engine="odd")
+
+
+def export(folder: Path, kind: str, weights_sha256: str | None = None, file: str | None = None) -> None:
+    """A record of an export of these weights, or of others."""
+    model = file or {"onnx": "model.int8.onnx", "ctranslate2": "model.bin"}[kind]
+    now = weights_identity(folder)
+    assert now is not None
+    record = {"weights_sha256": weights_sha256 or now.weights_sha256, "versions": {}, "files": {model: {}}}
+    write_json(folder / kind / "export.json", record)
+
+
+@pytest.fixture
+def copied(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+def test_auto_takes_an_export_that_fits_the_weights(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_NVIDIA_DRIVER", copied / "absent")
+    assert choose_engine(copied, EngineConfig()) == "torch"
+    export(copied, "onnx", file="tokens.txt")
+    assert choose_engine(copied, EngineConfig()) == "torch"
+    export(copied, "onnx")
+    assert choose_engine(copied, EngineConfig()) == "onnx"
+    export(copied, "ctranslate2")
+    assert choose_engine(copied, EngineConfig()) == "ctranslate2"
+    monkeypatch.setattr(room, "find_spec", lambda name: None if name == "ctranslate2" else "found")
+    assert choose_engine(copied, EngineConfig()) == "onnx"
+
+
+def test_auto_passes_over_an_export_of_other_weights(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
+    export(copied, "onnx", weights_sha256="0" * 64)
+    assert choose_engine(copied, EngineConfig(device="cpu")) == "torch"
+    assert "onnx is older than its weights and is not used; run harken export again" in caplog.text
+
+
+def test_on_a_gpu_torch_runs_unless_onnx_has_cuda(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(copied, "onnx")
+    monkeypatch.setattr(room, "runs_on_cpu", lambda device: True)
+    assert choose_engine(copied, EngineConfig(device="cuda")) == "torch"
+    monkeypatch.setattr(room, "_NVIDIA_DRIVER", copied)
+    assert choose_engine(copied, EngineConfig()) == "torch"
+    assert choose_engine(copied, EngineConfig(device="cpu")) == "onnx"
+    monkeypatch.setattr(room, "runs_on_cpu", lambda device: False)
+    assert choose_engine(copied, EngineConfig(device="cuda:1")) == "onnx"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harken.models.convolution import convolve, encode_samples
+from harken.models.convolution import convolve, encode_samples, encode_samples_in_graph
 
 transformers = pytest.importorskip("transformers")
 
@@ -76,3 +76,15 @@ def test_an_utterance_is_encoded_as_it_is_alone(norm: str) -> None:
     together = encode_samples(encoder.conv_layers, waveforms, torch.tensor([9000, 4000]))
     alone = encode_samples(encoder.conv_layers, waveforms[1:, :4000], torch.tensor([4000]))
     torch.testing.assert_close(together[1:, : alone.shape[1]], alone, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("samples", [400, 719, 16003])
+def test_the_form_for_graphs_gives_the_same_frames(norm: str, samples: int) -> None:
+    encoder = feature_encoder("Wav2Vec2", norm)
+    waveforms, samples_B = torch.randn(2, samples), torch.tensor([samples, 400])
+    expected = encode_samples(encoder.conv_layers, waveforms, samples_B)
+    result = encode_samples_in_graph(encoder.conv_layers, waveforms, samples_B)
+    assert result.shape[1] == -(-samples // 320)
+    torch.testing.assert_close(result[:1, : expected.shape[1]], expected[:1], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(result[1:, :1], expected[1:, :1], atol=2e-5, rtol=1e-4)

@@ -32,7 +32,8 @@ def test_features_and_units_come_without_torch(folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from harken.models.description import read_interface\n"
         "found = read_interface(Path(sys.argv[1]))\n"
-        "print(found.tokenizer.vocab_size, found.features.dimensions, len(found.weights_sha256), 'torch' in sys.modules)"
+        "print(found.tokenizer.vocab_size, found.features.dimensions, len(found.weights_sha256))\n"
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3", "20", "64", "False"]

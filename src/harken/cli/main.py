@@ -12,10 +12,13 @@ import typer
 
 from harken.cli import (
     augment,
+    bench,
     compare,
     data,
     demo,
     evaluate,
+    export,
+    language_model,
     models,
     plan,
     preview,
@@ -23,6 +26,7 @@ from harken.cli import (
     search,
     shard,
     speech,
+    stream,
     training,
 )
 from harken.cli.output import complain
@@ -47,6 +51,10 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("score")(evaluate.score)
 app.command("compare")(compare.compare)
 app.command("transcribe")(speech.transcribe)
+app.command("stream")(stream.stream)
+app.command("export")(export.export)
+app.add_typer(bench.app, name="bench")
+app.add_typer(language_model.app, name="lm")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 

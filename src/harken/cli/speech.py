@@ -1,14 +1,25 @@
 """`harken transcribe`: using a model."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harken.cli.output import complain, counted, note
+from harken.cli.progress import progress_on_stderr
+
+if TYPE_CHECKING:
+    from harken.core import Transcript
+    from harken.inference.config import EngineConfig
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+EngineOption = Annotated[
+    str, typer.Option(help="torch, onnx or ctranslate2; auto: the fastest that the model was exported for.")
+]
+PrecisionOption = Annotated[str, typer.Option(help="auto, fp32, fp16 or int8: which export runs.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads. Without it: the engine's own choice.")]
 LanguageOption = Annotated[
     str | None,
     typer.Option(help="What is spoken, such as uz; for Whisper. Without it: the model's one language, or its guess."),
@@ -23,18 +34,33 @@ def transcribe(
     model: ModelOption,
     style: Annotated[str, typer.Option("--format", "-f", help="txt, json, srt, vtt or tsv.")] = "txt",
     out: Annotated[Path | None, typer.Option(help="Folder for one transcript file per audio file.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --out: leave out files that have a transcript.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    beam: Annotated[int | None, typer.Option(help="Texts followed at a time; 1 is greedy.")] = None,
+    lm: Annotated[str | None, typer.Option("--lm", help="Language model (ARPA or KenLM), for CTC models.")] = None,
+    lm_weight: Annotated[float | None, typer.Option(help="Weight of the language model.")] = None,
+    hotwords: Annotated[
+        str | None, typer.Option(help="File with a phrase a line to listen for, for CTC models.")
+    ] = None,
     language: LanguageOption = None,
     task: TaskOption = None,
+    word_times: Annotated[
+        bool, typer.Option("--word-times", help="Time each word; for Whisper, others always do.")
+    ] = False,
+    tidy: Annotated[bool, typer.Option("--tidy", help="Begin sentences with capitals, no space before stops.")] = False,
 ) -> None:
-    """Transcribe audio files.
+    """Transcribe audio files of any length.
 
     One file's transcript is printed as it is; with several, each line names its file. A file that cannot be read is
     reported and the others go on; the exit code is 2 then.
     """
-    from harken.core import InputError, parse_settings
-    from harken.inference.config import EngineConfig
+    from harken.core import InputError
     from harken.inference.engines import load
     from harken.inference.files import transcribe_files
     from harken.inference.formats import FORMATS, render
@@ -42,29 +68,75 @@ def transcribe(
     style = "json" if json_output else style
     if style not in FORMATS:
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
-    targets = _targets(files, out, style) if out is not None else None
-    settings = {"device": device, "language": language, "task": task}
-    recognizer = load(model, config=parse_settings(EngineConfig, settings, source="harken transcribe"))
+    if resume and out is None:
+        raise InputError("--resume needs --out.", hint="Only transcripts that were written can be left out.")
+    targets = _targets(files, out, style) if out is not None else {}
+    left = [file for file in files if not (resume and targets[file].is_file())]
+    if len(left) < len(files):
+        note(f"{counted(len(files) - len(left), 'file')} of {len(files)} have a transcript already.")
+    if not left:
+        return
+    settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
+    ctc = {"lm": lm, "lm_weight": lm_weight, "hotwords": hotwords}
+    config = engine_config(model, settings, beam=beam, ctc=ctc, whisper={"word_times": word_times})
+    recognizer = load(model, engine=engine, config=config)
     failed = 0
-    for number, result in enumerate(transcribe_files(recognizer, files)):
-        if result.transcript is None:
-            failed += 1
-            complain(str(result.error))
-            continue
-        text = render(result.transcript, style)
-        if targets is not None:
-            from harken.core.files import write_text
-
-            write_text(targets[number], text)
-            note(f"{result.path} -> {targets[number]}")
-        else:
-            typer.echo(_named(result.path, text, style) if len(files) > 1 else text, nl=False)
+    with progress_on_stderr("transcribing") as progress:
+        for number, result in enumerate(transcribe_files(recognizer, left), start=1):
+            if result.transcript is None:
+                failed += 1
+                complain(str(result.error))
+            else:
+                text = render(_tidied(result.transcript) if tidy else result.transcript, style)
+                _give(result.path, text, style, targets.get(result.path), several=len(files) > 1)
+            progress(number, len(left))
     if failed:
         note(f"{counted(failed, 'file')} of {len(files)} could not be transcribed.")
         raise typer.Exit(2)
 
 
-def _targets(files: list[str], out: Path, style: str) -> list[Path]:
+def engine_config(
+    model: Path, settings: Mapping[str, Any], *, beam: int | None, ctc: Mapping[str, Any], whisper: Mapping[str, Any]
+) -> "EngineConfig":
+    """Settings from options. Only those that were given are set, so that one for another kind of model is refused."""
+    from harken.core import parse_settings
+    from harken.inference.config import EngineConfig
+    from harken.models.description import read_description
+
+    blocks = {"ctc": _given(ctc), "whisper": _given(whisper)}
+    if beam is not None:
+        blocks["whisper" if read_description(model).family == "whisper" else "ctc"]["beam_size"] = beam
+    return parse_settings(EngineConfig, {**settings, **blocks}, source="harken transcribe")
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value not in (None, False)}
+
+
+def _tidied(transcript: "Transcript") -> "Transcript":
+    from dataclasses import replace
+
+    from harken.text import tidy_transcript
+
+    def tidied(text: str) -> str:
+        return tidy_transcript(text, capitalize=True)
+
+    segments = tuple(replace(segment, text=tidied(segment.text)) for segment in transcript.segments)
+    return replace(transcript, text=tidied(transcript.text), segments=segments)
+
+
+def _give(path: str, text: str, style: str, target: Path | None, *, several: bool) -> None:
+    """Print a transcript, or write it to its file."""
+    if target is None:
+        typer.echo(_named(path, text, style) if several else text, nl=False)
+        return
+    from harken.core.files import write_text
+
+    write_text(target, text)
+    note(f"{path} -> {target}")
+
+
+def _targets(files: list[str], out: Path, style: str) -> dict[str, Path]:
     """One file per input, named after it; refused where two inputs would share a name."""
     from harken.core import InputError
 
@@ -75,7 +147,7 @@ def _targets(files: list[str], out: Path, style: str) -> list[Path]:
             raise InputError(
                 f"{first} and {files[index]} would both be written to {target}.", hint="Transcribe them separately."
             )
-    return targets
+    return dict(zip(files, targets, strict=True))
 
 
 def _named(path: str, text: str, style: str) -> str:

@@ -4,10 +4,15 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "CtcDecodingConfig": "ctc.config",
     "CtcRecognizer": "ctc_recognizer",
+    "OnnxCtcScorer": "onnx_engine",
     "EngineConfig": "config",
     "FORMATS": "formats",
     "FileResult": "files",
+    "StreamingASR": "streaming.asr",
+    "StreamingConfig": "streaming.config",
+    "WhisperDecodingConfig": "whisper.config",
     "load": "engines",
     "render": "formats",
     "transcribe_files": "files",

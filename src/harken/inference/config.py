@@ -1,9 +1,11 @@
 """Settings of an engine and of what it does with audio; one set for all engines."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from harken.core import InputError, Strict
+from harken.inference.ctc.config import CtcDecodingConfig
+from harken.inference.whisper.config import WhisperDecodingConfig
 
 Task = Literal["transcribe", "translate"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
@@ -25,6 +27,8 @@ class EngineConfig(Strict):
     longest_s: float = 14_400.0  # audio above this is refused
     language: str | None = None  # what is spoken, for encoder-decoder models; None: the model's own, or its own guess
     task: Task | None = None  # encoder-decoder models; None: what the model was trained for
+    ctc: CtcDecodingConfig = field(default_factory=CtcDecodingConfig)  # for models with a CTC output only
+    whisper: WhisperDecodingConfig = field(default_factory=WhisperDecodingConfig)  # for Whisper only
 
     def __post_init__(self) -> None:
         for name in ("batch_s", "window_s", "longest_s"):
@@ -43,4 +47,21 @@ def refuse_seq2seq_settings(config: EngineConfig) -> None:
         raise InputError(
             f"{told} is {getattr(config, told)!r}, which this model cannot be told: it has a CTC output.",
             hint="Leave it out; only encoder-decoder models such as Whisper take it.",
+        )
+    _refuse_changes("whisper", config.whisper, WhisperDecodingConfig(), "this model has a CTC output")
+
+
+def refuse_ctc_settings(config: EngineConfig) -> None:
+    """Raise InputError for settings that would do nothing with an encoder-decoder model."""
+    _refuse_changes("ctc", config.ctc, CtcDecodingConfig(), "this model has no CTC output")
+
+
+def _refuse_changes(block: str, found: Any, plain: Any, reason: str) -> None:
+    changed = next(
+        (item.name for item in fields(found) if getattr(found, item.name) != getattr(plain, item.name)), None
+    )
+    if changed is not None:
+        raise InputError(
+            f"{block}.{changed} is {getattr(found, changed)!r}, which does nothing here: {reason}.",
+            hint="Leave it out.",
         )

@@ -15,8 +15,10 @@ from harken.core import InputError, Tokenizer, Transcript, Waveform
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.batches import batches_by_length
 from harken.inference.config import EngineConfig, refuse_seq2seq_settings
-from harken.inference.greedy import Token, transcript_of
-from harken.inference.scoring import CtcDecoder, CtcScorer, LogProbs, decode_greedily, pad_features
+from harken.inference.ctc.config import make_ctc_decoder
+from harken.inference.greedy import Token
+from harken.inference.scoring import CtcDecoder, CtcScorer, LogProbs, pad_features
+from harken.inference.transcripts import transcript_of
 from harken.inference.windows import Grid, PieceDecoder, Window, silent_scores, windows_of
 
 
@@ -30,16 +32,18 @@ class CtcRecognizer:
         features: FeatureConfig,
         tokenizer: Tokenizer,
         subsampling: int,
-        decoder: CtcDecoder = decode_greedily,
+        decoder: CtcDecoder | None = None,
         config: EngineConfig | None = None,
     ) -> None:
-        """`subsampling` are the feature frames (samples, for models that hear those) of each output frame.
+        """`subsampling` are the feature frames (samples, for models that hear those) of each output frame; `decoder`
+        None is the one of `config.ctc`.
 
-        Raises InputError for settings that would do nothing with a CTC model.
+        Raises InputError for settings that would do nothing with a CTC model, and as `make_ctc_decoder` does.
         """
         self.config = config or EngineConfig()
         refuse_seq2seq_settings(self.config)
-        self.scorer, self.tokenizer, self.decoder = scorer, tokenizer, decoder
+        self.scorer, self.tokenizer = scorer, tokenizer
+        self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
         rate = self.sample_rate_hz

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harken.core import InputError, Segment, Tokenizer, Transcript
-from harken.inference.greedy import collapse, transcript_of
+from harken.inference.greedy import collapse
+from harken.inference.transcripts import transcript_of
 from harken.models.family import Seq2SeqModel, Task
 from harken.text.whisper_tokenizer import START, WhisperTokenizer
 

@@ -2,8 +2,10 @@
 
 Differences from the paper, each for a reason: rotary positions (Su et al. 2021), because relative-position attention
 cannot use PyTorch's fused attention; a normalisation over real frames only in the convolution module, because padding
-in a batch must not change an utterance; chunked attention and causal convolution on request, so that the same weights
-can run on a stream.
+in a batch must not change an utterance; chunked attention (Shi et al. 2021, "Emformer") and causal convolution on
+request, so that the same weights can run on a stream (`conformer_stream`); sizes of the chunks drawn anew for each
+batch of training (Zhang et al. 2020, "Unified Streaming and Non-streaming Two-pass End-to-end Model"), so that one
+model serves many latencies.
 
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, D width, H heads, K width per head, V vocab.
 """
@@ -29,6 +31,10 @@ class ConformerSettings(Strict):
     dropout: float = 0.0
     chunk_frames: int | None = None  # output frames (40 ms) attended as one chunk; None attends everywhere
     left_chunks: int | None = None  # earlier chunks a chunk can see; None sees all of them
+    dynamic_chunks: tuple[int, int] | None = None  # fewest and most chunk_frames, drawn for each batch of training
+    full_context: float = 0.0  # share of the batches of training that attend everywhere, with dynamic_chunks
+    input_mean: float = 0.0  # fixed normalisation of the features, the same on a stream: (x - input_mean) * input_scale
+    input_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.heads < 1 or self.width < 2 or self.width % (2 * self.heads):
@@ -45,14 +51,44 @@ class ConformerSettings(Strict):
             raise ValueError(f"chunk_frames is {self.chunk_frames}; use 1 or more, or null for full attention")
         if self.left_chunks is not None and (self.chunk_frames is None or self.left_chunks < 0):
             raise ValueError(f"left_chunks is {self.left_chunks}; use 0 or more, together with chunk_frames")
+        if self.input_scale <= 0:
+            raise ValueError(f"input_scale is {self.input_scale}; use a number above 0, such as 1 / standard deviation")
+        self._check_dynamic()
+
+    def _check_dynamic(self) -> None:
+        if self.dynamic_chunks is not None:
+            least, most = self.dynamic_chunks
+            if self.chunk_frames is None or not 1 <= least <= most:
+                raise ValueError(
+                    f"dynamic_chunks is {least}, {most}; use the fewest and the most, together with chunk_frames"
+                )
+        if not 0 <= self.full_context <= 1 or (self.full_context and self.dynamic_chunks is None):
+            raise ValueError(
+                f"full_context is {self.full_context}; use a share from 0 to 1, together with dynamic_chunks"
+            )
 
 
-def chunk_mask(frames: int, *, chunk_frames: int, left_chunks: int | None, device: torch.device) -> Tensor:
+def chunk_mask(
+    frames: int, *, chunk_frames: int | Tensor, left_chunks: int | Tensor | None, device: torch.device
+) -> Tensor:
     """(T, T) bool, True where query frame (row) may see key frame (column): its own chunk and earlier ones."""
     chunk_T = torch.arange(frames, device=device) // chunk_frames
     behind = chunk_T[:, None] - chunk_T[None, :]
     allowed = behind >= 0
     return allowed if left_chunks is None else allowed & (behind <= left_chunks)
+
+
+def drawn_chunks(
+    frames: int, *, sizes: tuple[int, int], left_frames: int | None, full_context: float
+) -> tuple[Tensor, Tensor | None]:
+    """`chunk_frames` and `left_chunks` of one batch of training, drawn from torch's generator: 0-dim CPU tensors.
+
+    The left context is `left_frames`, rounded up to whole chunks. The numbers stay tensors, because a step that is
+    followed on fake tensors can draw them but not read them.
+    """
+    chunk = torch.randint(sizes[0], sizes[1] + 1, ())
+    left = None if left_frames is None else (left_frames + chunk - 1) // chunk
+    return torch.where(torch.rand(()) < full_context, frames, chunk), left
 
 
 def rotary_angles(frames: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -195,7 +231,7 @@ class ConformerCtc(CtcModel):
         self.output = nn.Linear(settings.width, vocab_size)
 
     def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
-        x_BTD, lengths_B = self.front_end(features_BFM, frames_B)
+        x_BTD, lengths_B = self.front_end(self.normalized(features_BFM), frames_B)
         frames = x_BTD.shape[1]
         mask_BT = frame_mask(lengths_B, frames)
         mask_B1TT = self._attention_mask(mask_BT)
@@ -204,17 +240,30 @@ class ConformerCtc(CtcModel):
             x_BTD = layer(x_BTD, mask_BT, mask_B1TT, cosine_TK, sine_TK)
         return self.output(x_BTD).float(), lengths_B
 
+    def normalized(self, features: Tensor) -> Tensor:
+        """Features after the fixed normalisation of the settings."""
+        if (self.settings.input_mean, self.settings.input_scale) == (0.0, 1.0):
+            return features
+        return (features - self.settings.input_mean) * self.settings.input_scale
+
     def _attention_mask(self, mask_BT: Tensor) -> Tensor:
         frames = mask_BT.shape[1]
         mask_B1TT = mask_BT[:, None, None, :].expand(-1, 1, frames, -1)
         if self.settings.chunk_frames is None:
             return mask_B1TT
-        chunks_TT = chunk_mask(
-            frames,
-            chunk_frames=self.settings.chunk_frames,
-            left_chunks=self.settings.left_chunks,
-            device=mask_BT.device,
-        )
+        settings = self.settings
+        chunk: int | Tensor = settings.chunk_frames or frames
+        left: int | Tensor | None = settings.left_chunks
+        if self.training and settings.dynamic_chunks is not None:
+            chunk, left = drawn_chunks(
+                frames,
+                sizes=settings.dynamic_chunks,
+                left_frames=None
+                if settings.left_chunks is None
+                else settings.left_chunks * (settings.chunk_frames or 1),
+                full_context=settings.full_context,
+            )
+        chunks_TT = chunk_mask(frames, chunk_frames=chunk, left_chunks=left, device=mask_BT.device)
         # A padded query whose whole window is padding would attend to nothing, and softmax of nothing is NaN; every
         # frame may see itself. Real frames lose nothing: they see themselves anyway.
         itself_TT = torch.eye(frames, dtype=torch.bool, device=mask_BT.device)

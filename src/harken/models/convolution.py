@@ -95,20 +95,56 @@ def encode_samples(layers: Sequence[Any], waveform_BS: Tensor, samples_B: Tensor
     return x[:, :frames]
 
 
+def encode_samples_in_graph(layers: Sequence[Any], waveform_BS: Tensor, samples_B: Tensor) -> Tensor:
+    """`encode_samples` as operators that a graph for any number of samples can hold, without writing into views.
+
+    (B, ceil(S / product of strides), O): the frames at the end that reach beyond the samples are not cut off.
+    """
+    strides = [int(layer.conv.stride[0]) for layer in layers]
+    missing = -waveform_BS.shape[1] % prod(strides)
+    x = functional.pad(waveform_BS, (0, missing))[:, :, None]
+    for place, (layer, stride) in enumerate(zip(layers, strides, strict=True)):
+        windows_BTK = _windows(x, int(layer.conv.kernel_size[0]), stride)
+        norm = getattr(layer, "layer_norm", None)
+        if place == 0 and isinstance(norm, nn.GroupNorm):
+            x = layer.activation(_normalised_convolution(layer, windows_BTK, samples_B))
+            continue
+        weight_OK = layer.conv.weight.permute(0, 2, 1).flatten(1)
+        y_BTO = functional.linear(windows_BTK, weight_OK, layer.conv.bias)
+        x = layer.activation(y_BTO if norm is None else norm(y_BTO))
+    return x
+
+
+def _windows(x_BTC: Tensor, kernel: int, stride: int) -> Tensor:
+    """(B, T / stride, kernel * C): what each output frame sees, zeros beyond the end; T is a multiple of `stride`."""
+    batch, frames, channels = x_BTC.shape
+    rows = x_BTC.reshape(batch, frames // stride, stride * channels)
+    if kernel <= stride:
+        return rows[:, :, : kernel * channels]
+    seen = [rows]
+    for shift in range(1, -(-kernel // stride)):
+        kept = min(stride, kernel - shift * stride) * channels
+        seen.append(functional.pad(rows[:, shift:, :kept], (0, 0, 0, shift)))
+    return torch.cat(seen, dim=2)
+
+
 def _first_layer(layer: Any, waveform_BS: Tensor, samples_B: Tensor, frames: int) -> Tensor:
     kernel, stride = int(layer.conv.kernel_size[0]), int(layer.conv.stride[0])
     beyond = (frames - 1) * stride + kernel - waveform_BS.shape[1]
     windows_BTK = functional.pad(waveform_BS, (0, max(0, beyond))).unfold(1, kernel, stride)[:, :frames].contiguous()
-    weight_KO = layer.conv.weight[:, 0].T
     norm = getattr(layer, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
-        frames_B = torch.div(samples_B - kernel, stride, rounding_mode="floor") + 1
-        scale_BO, shift_BO = _group_norm(norm, layer.conv, windows_BTK, frames_B.clamp(1, frames))
-        return cast(
-            Tensor, layer.activation(torch.baddbmm(shift_BO[:, None], windows_BTK, weight_KO * scale_BO[:, None]))
-        )
-    y_BTO = functional.linear(windows_BTK, weight_KO.T, layer.conv.bias)
+        return cast(Tensor, layer.activation(_normalised_convolution(layer, windows_BTK, samples_B)))
+    y_BTO = functional.linear(windows_BTK, layer.conv.weight[:, 0], layer.conv.bias)
     return cast(Tensor, layer.activation(y_BTO if norm is None else norm(y_BTO)))
+
+
+def _normalised_convolution(layer: Any, windows_BTK: Tensor, samples_B: Tensor) -> Tensor:
+    """(B, T, O) of a first layer with a group norm, from what its frames see."""
+    kernel, stride = int(layer.conv.kernel_size[0]), int(layer.conv.stride[0])
+    frames_B = torch.div(samples_B - kernel, stride, rounding_mode="floor") + 1
+    scale_BO, shift_BO = _group_norm(layer.layer_norm, layer.conv, windows_BTK, frames_B.clamp(1, windows_BTK.shape[1]))
+    return torch.baddbmm(shift_BO[:, None], windows_BTK, layer.conv.weight[:, 0].T * scale_BO[:, None])
 
 
 def _group_norm(norm: nn.GroupNorm, conv: Any, windows_BTK: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:

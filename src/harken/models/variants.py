@@ -14,8 +14,8 @@ import torch
 from harken.core import InputError
 from harken.models.adapters import AdapterConfig
 from harken.models.adapters.attach import base_modules, find_targets, make_delta
-from harken.models.family import AcousticModel, CtcModel, count_parameters, find_family
 from harken.models.description import read_description
+from harken.models.family import AcousticModel, CtcModel, count_parameters, find_family
 from harken.models.overview import DESCRIPTION
 from harken.models.pretrained import CONFIG_FILE, family_of
 from harken.text.vocabulary import read_json_object

@@ -26,7 +26,7 @@ from torch.nn import functional
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Strict, Tokenizer
 from harken.core.files import write_json
-from harken.models.convolution import encode_samples
+from harken.models.convolution import encode_samples, encode_samples_in_graph
 from harken.models.dropout import use_fast_dropout
 from harken.models.family import CtcModel, ModelFamily
 from harken.models.frontend import frame_mask
@@ -131,6 +131,8 @@ class Wav2Vec2Ctc(CtcModel):
     def _encode_samples(self, waveform_BS: Tensor, samples_B: Tensor) -> Tensor:
         """(B, T, channels) outputs of the convolutions."""
         layers = self.base.feature_extractor.conv_layers
+        if torch.onnx.is_in_onnx_export():
+            return encode_samples_in_graph(layers, waveform_BS, samples_B)
         # A group norm over each utterance's own frames is cheap in this form only, on whatever device.
         if kernel_device(waveform_BS) == "cpu" or self.config.feat_extract_norm == "group":
             return encode_samples(layers, waveform_BS, samples_B)

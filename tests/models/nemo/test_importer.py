@@ -14,8 +14,8 @@ from torch import Tensor
 
 from harken.audio.features import FeatureExtractor
 from harken.core import InputError
-from harken.models.family import family_names
 from harken.models.description import read_description
+from harken.models.family import family_names
 from harken.models.folder import load_model
 from harken.models.nemo.encoder import NemoConformerCtc
 from harken.models.nemo.importer import NemoCheckpoint, convert_nemo, import_nemo

@@ -1,0 +1,1 @@
+"""CTC decoding beyond the best path: beam search, language models, hotwords, alignment."""

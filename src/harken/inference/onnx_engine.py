@@ -1,0 +1,97 @@
+"""The onnx engine: runs the ONNX export of a CTC model with ONNX Runtime. No torch needed.
+
+Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harken.core import InputError, MissingPart
+from harken.inference.config import EngineConfig, Precision
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.exported import ONNX, ExportRecord, check_fresh, exported_file
+from harken.inference.onnx_session import open_session, runs_on_cpu
+from harken.inference.scoring import LogProbs
+from harken.models.description import read_interface
+
+FEATURES, FRAMES, LOG_PROBS, OUTPUT_FRAMES = "features", "frames", "log_probs", "output_frames"
+MODEL_FILES: dict[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""Names of the exports of a CTC model in onnx/, by precision."""
+
+
+class OnnxCtcScorer:
+    """A CTC model in ONNX Runtime: answers `CtcScorer`."""
+
+    def __init__(self, session: Any) -> None:
+        """`session` is of a graph that `harken export` wrote. Raises InputError for one that takes or gives other."""
+        inputs = [item.name for item in session.get_inputs()]
+        outputs = [item.name for item in session.get_outputs()]
+        if inputs != [FEATURES, FRAMES] or outputs != [LOG_PROBS, OUTPUT_FRAMES]:
+            raise InputError(
+                f"The graph takes {', '.join(inputs)} and gives {', '.join(outputs)}.",
+                hint="Run harken export again, and name its CTC model.",
+            )
+        self.session = session
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says about its model, as `harken.export.metadata` writes it."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
+    def __call__(
+        self, features_BFM: npt.NDArray[np.float32], frames_B: npt.NDArray[np.int64]
+    ) -> tuple[LogProbs, npt.NDArray[np.int64]]:
+        scores_BTV, lengths_B = self.session.run([LOG_PROBS, OUTPUT_FRAMES], {FEATURES: features_BFM, FRAMES: frames_B})
+        return scores_BTV, lengths_B
+
+
+def choose_precision(precision: Precision, record: ExportRecord, *, on_cpu: bool) -> str:
+    """The precision that runs: the one asked for, or the fastest of those exported: int8 on a CPU, fp16 on a GPU.
+
+    Raises MissingPart where nothing that fits was exported.
+    """
+    if precision != "auto":
+        return precision
+    preferred = ("int8", "fp32", "fp16") if on_cpu else ("fp16", "fp32", "int8")
+    for found in preferred:
+        if MODEL_FILES[found] in record.files:
+            return found
+    raise MissingPart("The export holds no CTC model.", hint="Run harken export with --to onnx.")
+
+
+def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecognizer:
+    """A recognizer for a model folder that was exported to ONNX.
+
+    Raises MissingPart for what is absent (the export, a precision, a device), InputError for a damaged folder and for
+    an export that is older than its weights.
+    """
+    config = config or EngineConfig()
+    interface = read_interface(folder)
+    record = check_fresh(folder, ONNX)
+    precision = choose_precision(config.precision, record, on_cpu=runs_on_cpu(config.device))
+    path = exported_file(folder, ONNX, MODEL_FILES[precision], record)
+    scorer = OnnxCtcScorer(open_session(path, device=config.device, threads=config.threads))
+    return CtcRecognizer(
+        scorer,
+        features=interface.features,
+        tokenizer=interface.tokenizer,
+        subsampling=_subsampling(scorer, path, interface.description.vocab_size),
+        config=config,
+    )
+
+
+def _subsampling(scorer: OnnxCtcScorer, path: Path, vocab_size: int) -> int:
+    """Feature frames for each output frame, as the file says. Raises InputError where it is of another vocabulary."""
+    metadata = scorer.metadata
+    try:
+        subsampling, units = int(metadata["subsampling_factor"]), int(metadata["vocab_size"])
+    except (KeyError, ValueError) as err:
+        raise InputError(f"{path} lacks the metadata of an export.", hint="Run harken export again.") from err
+    if units != vocab_size:
+        raise InputError(
+            f"{path} has {units} output units, the model folder {vocab_size}.", hint="Run harken export again."
+        )
+    return subsampling

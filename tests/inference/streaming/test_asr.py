@@ -1,0 +1,172 @@
+"""The facade: files, rates, microphones, and which policy a model can follow."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from tests.inference.streaming.conftest import Make, noise
+
+from harken.audio.resample import resample
+from harken.core import InputError, MissingPart
+from harken.inference.streaming import Final, StreamingASR, StreamingConfig
+from harken.inference.streaming.events import StreamEvent
+from harken.models.folder import describe, save_model
+
+
+def text_of(events: list[StreamEvent]) -> str:
+    assert isinstance(events[-1], Final)
+    return events[-1].text
+
+
+@pytest.fixture
+def folder(parts: Make, tmp_path: Path) -> Path:
+    made = parts()
+    description = describe(
+        made.model, family="conformer-ctc", settings=made.model.settings, features=made.features,
+        tokenizer=made.tokenizer, normalizer="basic", languages=["en"],
+    )  # fmt: skip
+    save_model(tmp_path / "model", model=made.model, description=description, tokenizer=made.tokenizer)
+    return tmp_path / "model"
+
+
+def test_a_folder_a_recognizer_and_a_model_in_memory_say_the_same(parts: Make, folder: Path, tmp_path: Path) -> None:
+    made = parts()
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, noise(2), 16_000, subtype="FLOAT")
+    asrs = [StreamingASR(folder), StreamingASR(made.recognizer()), StreamingASR(made.model, made)]
+    assert {asr.policy for asr in asrs} == {"cached"}
+    found = [list(asr.stream_from_file(path)) for asr in asrs]
+    assert text_of(found[0])
+    assert found[0] == found[1] == found[2]
+    for chunk_s in (0.001, 5.0):
+        assert list(asrs[0].stream_from_file(path, chunk_s)) == found[0]
+
+
+def test_auto_takes_the_policy_that_the_model_can_follow(parts: Make) -> None:
+    assert StreamingASR(parts().recognizer()).policy == "cached"
+    assert StreamingASR(parts(chunked=False).recognizer()).policy == "windowed"
+    assert StreamingASR(parts(normalize="mean-scale").recognizer()).policy == "windowed"
+    with pytest.raises(InputError, match="trained without chunks"):
+        StreamingASR(parts(chunked=False).recognizer(), config=StreamingConfig(policy="cached"))
+    with pytest.raises(InputError, match="normalised over each utterance"):
+        StreamingASR(parts(normalize="mean-scale").recognizer(), config=StreamingConfig(policy="cached"))
+
+
+def test_a_processor_is_given_where_it_is_needed(parts: Make, folder: Path) -> None:
+    made = parts()
+    with pytest.raises(InputError, match="does not tell its features"):
+        StreamingASR(made.model)
+    with pytest.raises(InputError, match="processor is not used"):
+        StreamingASR(folder, made)
+
+
+def test_chunks_of_other_sizes(parts: Make) -> None:
+    made = parts()
+    asr = StreamingASR(made.recognizer(), config=StreamingConfig(chunk_frames=2, left_chunks=3))
+    assert asr.latency_s == pytest.approx(StreamingASR(made.recognizer()).latency_s - 0.08)
+    with pytest.raises(ValueError, match="for policy cached only"):
+        StreamingConfig(policy="windowed", left_chunks=0)
+
+
+def test_realtime_hears_no_faster_than_it_was_spoken(parts: Make, tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, noise(1), 16_000)
+    now, slept = 100.0, []
+
+    def clock() -> float:
+        return now
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds + 0.01
+        slept.append(seconds)
+
+    list(StreamingASR(parts().recognizer()).stream_from_file(path, 0.25, True, clock=clock, sleep=sleep))
+    np.testing.assert_allclose(slept, [0.25, 0.24, 0.24, 0.24], atol=1e-6)
+
+
+def test_a_session_converts_the_rate(parts: Make) -> None:
+    asr = StreamingASR(parts().recognizer())
+    at_8k = resample(noise(2), from_hz=16_000, to_hz=8_000)
+    session, events = asr.session(sample_rate_hz=8_000), []
+    for piece in np.array_split(at_8k, 23):
+        events += session.push(piece)
+    events += session.finish()
+    plain = asr.session()
+    expected = [*plain.push(resample(at_8k, from_hz=8_000, to_hz=16_000)), *plain.finish()]
+    assert text_of(events) == text_of(expected) != ""
+    for call in (lambda: session.push(at_8k), session.finish):
+        with pytest.raises(InputError, match="has ended"):
+            call()
+    with pytest.raises(InputError, match="1000 Hz"):
+        asr.session(sample_rate_hz=1_000)
+    with pytest.raises(InputError, match="NaN"):
+        asr.session(sample_rate_hz=8_000).push(np.full(9, np.nan, np.float32))
+
+
+def test_a_file_that_is_not_audio(parts: Make, tmp_path: Path) -> None:
+    asr = StreamingASR(parts().recognizer())
+    (tmp_path / "x.wav").write_bytes(b"nothing")
+    with pytest.raises(InputError):
+        list(asr.stream_from_file(tmp_path / "x.wav"))
+    with pytest.raises(InputError, match="chunk_s is 0"):
+        asr.stream_from_file(tmp_path / "x.wav", 0)
+
+
+class FakePortAudioError(Exception):
+    pass
+
+
+class FakeStream:
+    """A microphone that hears noise; `blocks` are the sizes it was read in."""
+
+    def __init__(self, samplerate: int, channels: int, dtype: str, blocksize: int) -> None:
+        assert (samplerate, channels, dtype) == (16_000, 1, "float32")
+        self.blocks: list[int] = []
+        self.closed = False
+        FakeStream.last = self  # type: ignore[attr-defined]
+        self._audio = noise(5)
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+    def read(self, samples: int) -> tuple[np.ndarray, bool]:
+        begin = sum(self.blocks)
+        self.blocks.append(samples)
+        return self._audio[begin : begin + samples, None], False
+
+
+def test_the_microphone_is_heard_for_a_while_and_closed(parts: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SimpleNamespace(InputStream=FakeStream, PortAudioError=FakePortAudioError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    asr = StreamingASR(parts().recognizer())
+    events = list(asr.stream_from_microphone(2.05))
+    state, expected = asr.start(), []
+    state, expected = asr.step(state, noise(5)[: int(2.05 * 16_000)])
+    assert events == [*expected, *asr.finish(state)[1]]
+    assert FakeStream.last.blocks == [800] * 41  # type: ignore[attr-defined]
+    assert FakeStream.last.closed  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="duration is 0"):
+        asr.stream_from_microphone(0)
+
+
+def test_what_is_missing_for_a_microphone_is_said(parts: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asr = StreamingASR(parts().recognizer())
+
+    def no_device(**_: object) -> None:
+        raise FakePortAudioError("Error querying device -1")
+
+    fake = SimpleNamespace(InputStream=no_device, PortAudioError=FakePortAudioError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    with pytest.raises(MissingPart, match="No microphone can be opened at 16000 Hz: Error querying device"):
+        asr.stream_from_microphone(1)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(MissingPart, match="needs the package sounddevice"):
+        asr.stream_from_microphone(1)
