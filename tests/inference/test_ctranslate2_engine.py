@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def waveforms() -> list[Waveform]:
 def test_the_contract(folder: Path, waveforms: list[Waveform], options: dict[str, Any]) -> None:
     # Drawn texts are not the same twice: temperature 0 alone.
     decoding = WhisperDecodingConfig(temperatures=(0.0,), max_tokens=20, **options)
-    recognizer = load_engine(folder, config=ON_CPU, decoding=decoding)
+    recognizer = load_engine(folder, config=replace(ON_CPU, whisper=decoding))
     assert isinstance(recognizer, Recognizer)
     check_recognizer(recognizer, waveforms)
 
@@ -63,7 +64,7 @@ def test_the_contract(folder: Path, waveforms: list[Waveform], options: dict[str
 @pytest.mark.parametrize("options", [{}, {"word_times": True, "beam_size": 2}, {"timestamps": True}])
 def test_transcripts_are_those_of_torch(folder: Path, waveforms: list[Waveform], options: dict[str, Any]) -> None:
     decoding = WhisperDecodingConfig(temperatures=(0.0,), max_tokens=20, language="uz", **options)
-    recognizer = load_engine(folder, config=ON_CPU, decoding=decoding)
+    recognizer = load_engine(folder, config=replace(ON_CPU, whisper=decoding))
     loaded: Any = load_model(folder)
     backend = TorchWhisperBackend(loaded.model, loaded.tokenizer)
     torch_recognizer = WhisperRecognizer(backend, recognizer.extractor, loaded.tokenizer, decoding)
@@ -80,7 +81,7 @@ def test_the_model_says_its_language_and_the_engine_may_say_another(folder: Path
     decoding = WhisperDecodingConfig(temperatures=(0.0,), max_tokens=5)
     assert load_engine(folder, config=ON_CPU).config.language == "uz"
     told = EngineConfig(device="cpu", threads=1, language="ru", task="translate", batch_s=4.6)
-    recognizer = load_engine(folder, config=told, decoding=decoding)
+    recognizer = load_engine(folder, config=replace(told, whisper=decoding))
     assert (recognizer.config.language, recognizer.config.task) == ("ru", "translate")
     assert recognizer.transcribe(waveforms[0]).language == "ru"
     assert recognizer._batch_windows == 3

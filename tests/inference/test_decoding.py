@@ -1,4 +1,4 @@
-"""Decoding of encoder-decoder models: languages, tasks, limits; the contract of recognizers."""
+"""Whisper in the torch engine: languages, tasks, limits; the contract of recognizers."""
 
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import torch
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, MissingPart, Waveform
 from harken.inference.config import EngineConfig
-from harken.inference.decoding import Seq2SeqDecoding, read_tokens
+from harken.inference.ctc.config import CtcDecodingConfig
+from harken.inference.decoding import read_tokens
 from harken.inference.engines import load
-from harken.inference.seq2seq_recognizer import Seq2SeqRecognizer
 from harken.inference.torch_engine import make_recognizer
+from harken.inference.whisper.config import WhisperDecodingConfig
+from harken.inference.whisper.recognizer import WhisperRecognizer
 from harken.models.conformer import ConformerCtc, ConformerSettings
 from harken.models.pretrained import PretrainedParts, load_pretrained
 from harken.models.whisper import WhisperSeq2Seq
@@ -21,6 +23,7 @@ from harken.text.tokenize import WordTokenizer
 from harken.text.vocabulary import BLANK
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
+GREEDY = WhisperDecodingConfig(beam_size=1, temperatures=(0.0,))
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +33,14 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> PretrainedParts:
     return load_pretrained(folder)
 
 
-def recognizer(parts: PretrainedParts, **config: object) -> Seq2SeqRecognizer:
+def recognizer(parts: PretrainedParts, **config: object) -> WhisperRecognizer:
     made = make_recognizer(
         parts.model,
         features=parts.features,
         tokenizer=parts.tokenizer,
-        config=EngineConfig(device="cpu", **config),  # type: ignore[arg-type]
+        config=EngineConfig(device="cpu", whisper=GREEDY, **config),  # type: ignore[arg-type]
     )
-    assert isinstance(made, Seq2SeqRecognizer)
+    assert isinstance(made, WhisperRecognizer)
     return made
 
 
@@ -86,15 +89,6 @@ def test_a_text_ends_when_the_speech_could_not_hold_more(parts: PretrainedParts)
     assert seen == [[15, 85]]
 
 
-def test_windows_cost_the_same_however_short_the_audio(parts: PretrainedParts) -> None:
-    sizes: list[int] = []
-    engine = recognizer(parts, batch_s=3.0)
-    together = engine._together
-    engine._together = lambda waveforms: sizes.append(len(waveforms)) or together(waveforms)  # type: ignore
-    engine.transcribe_batch(noise())
-    assert sizes == [2, 2, 1]  # windows of 1.5 s
-
-
 def test_what_a_model_cannot_be_told(parts: PretrainedParts) -> None:
     with pytest.raises(InputError, match="no token for the language 'tlh'"):
         recognizer(parts, language="tlh")
@@ -105,7 +99,9 @@ def test_what_a_model_cannot_be_told(parts: PretrainedParts) -> None:
         with pytest.raises(InputError, match="cannot be told: it has a CTC output"):
             make_recognizer(ctc, features=features, tokenizer=words, config=config)
     with pytest.raises(InputError, match="needs Whisper's tokenizer, this is a WordTokenizer"):
-        Seq2SeqDecoding(parts.model, words)  # type: ignore[arg-type]
+        make_recognizer(parts.model, features=parts.features, tokenizer=words)
+    with pytest.raises(InputError, match=r"ctc\.beam_size is 5, which does nothing here: this model has no CTC output"):
+        recognizer(parts, ctc=CtcDecodingConfig(beam_size=5))
 
 
 def test_a_folder_of_openai_is_no_model_folder_of_ours(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_json_is_one_line_and_keeps_letters() -> None:
         "end_s": 3662.0004,
         "words": [{"text": "café", "start_s": 3661.5, "end_s": 3662.0004, "confidence": 0.5}],
         "speaker": None,
+        "language": None,
     }
 
 

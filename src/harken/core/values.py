@@ -58,13 +58,17 @@ class Word:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of a transcript: a sentence, a turn, or whatever the decoder cut."""
+    """A stretch of a transcript: a sentence, a turn, or whatever the decoder cut.
+
+    `language` is a BCP-47 tag where the model told it for this stretch.
+    """
 
     text: str
     start_s: float
     end_s: float
     words: tuple[Word, ...] = ()
     speaker: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

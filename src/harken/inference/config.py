@@ -6,8 +6,8 @@ from typing import Any, Literal
 from harken.core import InputError, Strict
 from harken.inference.ctc.config import CtcDecodingConfig
 from harken.inference.whisper.config import WhisperDecodingConfig
+from harken.text.whisper_tokenizer import Task
 
-Task = Literal["transcribe", "translate"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from harken.audio.features import FeatureExtractor
 from harken.core import InputError
-from harken.inference.config import EngineConfig
+from harken.inference.config import EngineConfig, refuse_ctc_settings
 from harken.inference.exported import CTRANSLATE2, check_fresh, exported_file
-from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.ctranslate2_backend import CTranslate2Backend, load_library
 from harken.inference.whisper.recognizer import WhisperRecognizer
 from harken.inference.whisper.settings import decoding_settings
@@ -18,16 +17,15 @@ FAMILY = "whisper"
 MODEL_FILE = "model.bin"
 
 
-def load_engine(
-    folder: Path, *, config: EngineConfig | None = None, decoding: WhisperDecodingConfig | None = None
-) -> WhisperRecognizer:
+def load_engine(folder: Path, *, config: EngineConfig | None = None) -> WhisperRecognizer:
     """A recognizer for a model folder whose Whisper was exported to CTranslate2.
 
-    `config.language` and `config.task` come before those of `decoding`. Raises MissingPart for what is absent (the
+    Raises MissingPart for what is absent (the
     package, the export, a device), InputError for a model of another family, a damaged folder, and an export that is
     older than its weights or of another precision.
     """
     config = config or EngineConfig()
+    refuse_ctc_settings(config)
     load_library()
     interface = read_interface(folder)
     if interface.description.family != FAMILY or not isinstance(interface.tokenizer, WhisperTokenizer):
@@ -43,7 +41,7 @@ def load_engine(
             f"precision is {config.precision}, and the CTranslate2 export in {folder} is {entry['precision']}.",
             hint=f"Use auto, or harken export {folder} --to ctranslate2 with that precision.",
         )
-    settings = decoding_settings(decoding, config, interface.description.settings.get("generation", {}))
+    settings = decoding_settings(config.whisper, config, interface.description.settings.get("generation", {}))
     backend = CTranslate2Backend(
         path.parent,
         interface.tokenizer,

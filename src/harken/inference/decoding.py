@@ -1,4 +1,4 @@
-"""Greedy decoding of a batch, for each kind of acoustic model.
+"""Greedy decoding of a batch while a model trains, for each kind of acoustic model.
 
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab, P positions of an encoder, D width.
 """
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from harken.core import InputError, Segment, Tokenizer, Transcript
+from harken.core import InputError, Tokenizer, Transcript
 from harken.inference.greedy import collapse
 from harken.inference.transcripts import transcript_of
-from harken.models.family import Seq2SeqModel, Task
-from harken.text.whisper_tokenizer import START, WhisperTokenizer
+from harken.models.family import Seq2SeqModel
+from harken.text.whisper_tokenizer import WhisperTokenizer
 
 TOKENS_PER_S = 50.0
 """Most tokens of a second of speech, as many as Whisper's encoder has positions in it: an end to endless repetition."""
@@ -30,50 +30,6 @@ def decode_scores(
             ids_BT, probabilities_BT, frames_B.tolist(), durations_s, strict=True
         )
     ]
-
-
-class Seq2SeqDecoding:
-    """The most likely token after the other.
-
-    The language is the one given, or that of the model's own choice among those it knows (Radford et al. 2022, section
-    2.3), which the transcript then names.
-    """
-
-    def __init__(
-        self,
-        model: Seq2SeqModel,
-        tokenizer: Tokenizer,
-        *,
-        language: str | None = None,
-        task: Task = "transcribe",
-    ) -> None:
-        """Raises InputError for a language or a task the model has no token for."""
-        self.model, self.tokenizer = model, whisper_tokenizer(tokenizer)
-        self.language, self.task = language, task
-        if language is not None or not self.tokenizer.multilingual:
-            self.tokenizer.prompt(language=language, task=task)
-
-    def __call__(self, features_BFM: Tensor, frames_B: Tensor, *, durations_s: Sequence[float]) -> list[Transcript]:
-        encoded_BPD = self.model.encode(features_BFM)
-        languages = self._languages(encoded_BPD)
-        prompts = [self.tokenizer.prompt(language=language, task=self.task) for language in languages]
-        texts = read_tokens(self.model, self.tokenizer, encoded_BPD, prompts=prompts, durations_s=durations_s)
-        return [
-            Transcript(
-                text=text,
-                duration_s=duration_s,
-                segments=(Segment(text=text, start_s=0.0, end_s=duration_s),) if text else (),
-                language=language,
-            )
-            for text, duration_s, language in zip(texts, durations_s, languages, strict=True)
-        ]
-
-    def _languages(self, encoded_BPD: Tensor) -> list[str | None]:
-        if self.language is not None or not self.tokenizer.multilingual:
-            return [self.language] * len(encoded_BPD)
-        names = {id_: code for code, id_ in self.tokenizer.languages.items()}
-        start = self.tokenizer.token_id(START)
-        return [names[id_] for id_ in self.model.choose(encoded_BPD, prompt=[start], choices=list(names))]
 
 
 def read_tokens(

@@ -12,15 +12,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harken.audio.features import FeatureConfig
+from harken.audio.features import FeatureConfig, FeatureExtractor
 from harken.core import Features, InputError, MissingPart, Recognizer, Tokenizer
-from harken.inference.config import EngineConfig
+from harken.inference.config import EngineConfig, refuse_ctc_settings
 from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.decoding import whisper_tokenizer
 from harken.inference.scoring import LogProbs
 from harken.inference.scoring import pad_features as pad_arrays
-from harken.inference.seq2seq_recognizer import Seq2SeqRecognizer
-from harken.models.family import AcousticModel, CtcModel, Seq2SeqModel
+from harken.inference.whisper.recognizer import WhisperRecognizer
+from harken.inference.whisper.settings import decoding_settings
+from harken.inference.whisper.torch_backend import TorchWhisperBackend
+from harken.models.family import AcousticModel, CtcModel
 from harken.models.folder import load_model
+from harken.models.whisper import WhisperSeq2Seq
 
 
 def pick_device(name: str) -> torch.device:
@@ -74,8 +78,26 @@ def make_recognizer(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
-    if isinstance(model, Seq2SeqModel):
-        return Seq2SeqRecognizer(model.to(device).eval(), features=features, tokenizer=tokenizer, config=config)
+    if isinstance(model, CtcModel):
+        return _ctc_recognizer(model, device, features=features, tokenizer=tokenizer, config=config)
+    if not isinstance(model, WhisperSeq2Seq):
+        raise InputError(f"The torch engine has no decoding for a {type(model).__name__}.")
+    refuse_ctc_settings(config)
+    own = whisper_tokenizer(tokenizer)
+    settings = decoding_settings(config.whisper, config, model.settings.generation)
+    return WhisperRecognizer(
+        TorchWhisperBackend(model.to(device).eval(), own),
+        FeatureExtractor(features),
+        own,
+        settings,
+        longest_s=config.longest_s,
+        batch_windows=int(config.batch_s // (features.pad_to_s or config.batch_s)),
+    )
+
+
+def _ctc_recognizer(
+    model: CtcModel, device: torch.device, *, features: FeatureConfig, tokenizer: Tokenizer, config: EngineConfig
+) -> CtcRecognizer:
     return CtcRecognizer(
         TorchCtcScorer(model, device),
         features=features,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from harken.core import InputError, load_plugin, parse_settings, plugin_names
@@ -83,14 +82,6 @@ class Seq2SeqModel(nn.Module):
         Neither the prompt nor the token that ends a continuation is part of it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no generate()")
-
-    def choose(self, encoded_BPD: Tensor, *, prompt: Sequence[int], choices: Sequence[int]) -> list[int]:
-        """For each row the most likely of `choices` as the token after `prompt`."""
-        last_BV = self.score_tokens(
-            encoded_BPD, torch.tensor([list(prompt)] * len(encoded_BPD), device=encoded_BPD.device)
-        )[:, -1]
-        best_B = last_BV[:, list(choices)].argmax(-1).tolist()
-        return [choices[place] for place in best_B]
 
     def forward(
         self, features_BFM: Tensor, frames_B: Tensor, tokens_BT: Tensor, wanted_BT: Tensor | None = None

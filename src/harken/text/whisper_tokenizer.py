@@ -111,10 +111,13 @@ class WhisperTokenizer:
         Raises InputError that lists close ones for a language the tokenizer lacks.
         """
         code = re.split(r"[-_]", language.strip().lower())[0]
-        names = _language_names(self.languages)
-        for form in (language.strip().lower(), code, _ALIASES.get(code, code), names.get(language.strip().lower())):
+        written = language.strip().lower()
+        for form in (written, code, _ALIASES.get(code, code)):
             if form in self.languages:
                 return self.languages[form]
+        names = _language_names(self.languages)  # only now: it imports transformers
+        if written in names:
+            return self.languages[names[written]]
         by_name = difflib.get_close_matches(language.lower(), names, n=5, cutoff=0.6)
         by_code = [known for known in sorted(self.languages) if known[0] == code[:1]][:8]
         near = list(dict.fromkeys([*(f"{names[name]} ({name})" for name in by_name), *by_code]))

@@ -43,7 +43,7 @@ def test_unknown_keys_are_named() -> None:
 
 def test_the_engine_speaks_before_the_settings_and_these_before_the_model() -> None:
     generation = {"language": "<|uz|>", "task": "translate"}
-    own = decoding_settings(None, EngineConfig(), generation)
+    own = decoding_settings(WhisperDecodingConfig(), EngineConfig(), generation)
     assert (own.language, own.task) == ("uz", "translate")
     settings = WhisperDecodingConfig(language="ru", task="transcribe", beam_size=2)
     told = decoding_settings(settings, EngineConfig(), generation)
@@ -52,4 +52,4 @@ def test_the_engine_speaks_before_the_settings_and_these_before_the_model() -> N
     assert (engine.language, engine.task) == ("en", "translate")
     several = decoding_settings(WhisperDecodingConfig(multilingual=True), EngineConfig(), generation)
     assert several.language is None
-    assert decoding_settings(None, EngineConfig(), {}).task == "transcribe"
+    assert decoding_settings(WhisperDecodingConfig(), EngineConfig(), {}).task == "transcribe"

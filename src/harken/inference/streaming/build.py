@@ -18,7 +18,9 @@ from harken.inference.streaming.onnx_network import FILE, OnnxChunkNetwork, open
 from harken.inference.streaming.policy import CtcPolicy
 from harken.inference.streaming.speech import SpeechTracker
 from harken.inference.streaming.stream import Streamer
+from harken.inference.streaming.whisper_buffer import WhisperBuffer
 from harken.inference.streaming.windowed import WindowedFrames
+from harken.inference.whisper.recognizer import WhisperRecognizer
 from harken.models.description import read_description
 
 
@@ -83,8 +85,9 @@ def build_streamer(
         fixed = FixedPolicy(recognizer, config.fixed)
         return name, config.fixed.window_s, Streamer(fixed, sample_rate_hz=rate, frame_s=1 / rate)
     if name == "local-agreement":
-        reader = recognizer if isinstance(recognizer, BufferRecognizer) else PlainBuffer(recognizer)
-        agreement = AgreementPolicy(reader, config=config.agreement, endpoint=config.endpoint, tracker=tracker())
+        agreement = AgreementPolicy(
+            _buffer_reader(recognizer), config=config.agreement, endpoint=config.endpoint, tracker=tracker()
+        )
         return name, 2 * config.agreement.every_s, Streamer(agreement, sample_rate_hz=rate, frame_s=1 / rate)
     ctc = _ctc(recognizer, name)
     source = _cached(ctc, parts.network, config) if name == "cached" else _windowed(ctc, config)
@@ -96,6 +99,12 @@ def build_streamer(
         tracker=tracker() if config.endpoint.source == "vad" else None,
     )
     return name, source.latency_s, Streamer(policy, sample_rate_hz=rate, frame_s=source.frame_s)
+
+
+def _buffer_reader(recognizer: Recognizer) -> BufferRecognizer:
+    if isinstance(recognizer, WhisperRecognizer):
+        return WhisperBuffer(recognizer)
+    return recognizer if isinstance(recognizer, BufferRecognizer) else PlainBuffer(recognizer)
 
 
 def policy_name(parts: StreamParts, config: StreamingConfig) -> str:

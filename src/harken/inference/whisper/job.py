@@ -76,7 +76,7 @@ class TranscriptionJob:
         for segment, timed in zip(segments, words, strict=True):
             text = self._tokenizer.decode(segment.ids)
             if text:
-                made = _shifted(text, segment, timed, start_s, latest_s=start_s + advance_s)
+                made = _shifted(text, segment, timed, start_s, latest_s=start_s + advance_s, language=found.language)
                 self._segments.append((window.start, made))
         if found.language is not None and found.ids:
             self._heard[found.language] += len(window.samples)
@@ -105,7 +105,9 @@ class TranscriptionJob:
         return samples_to_seconds(samples, sample_rate_hz=self._rate_hz)
 
 
-def _shifted(text: str, segment: TimedIds, words: Sequence[Word], start_s: float, *, latest_s: float) -> Segment:
+def _shifted(
+    text: str, segment: TimedIds, words: Sequence[Word], start_s: float, *, latest_s: float, language: str | None
+) -> Segment:
     """A segment on the clock of the audio. With words it spans those, none of which goes on after `latest_s`."""
     timed = tuple(
         Word(
@@ -116,6 +118,7 @@ def _shifted(text: str, segment: TimedIds, words: Sequence[Word], start_s: float
         )
         for word in words
     )
+    first_s, last_s = start_s + segment.start_s, start_s + segment.end_s
     if timed:
-        return Segment(text=text, start_s=timed[0].start_s, end_s=timed[-1].end_s, words=timed)
-    return Segment(text=text, start_s=start_s + segment.start_s, end_s=start_s + segment.end_s)
+        first_s, last_s = timed[0].start_s, timed[-1].end_s
+    return Segment(text=text, start_s=first_s, end_s=last_s, words=timed, language=language)

@@ -56,6 +56,18 @@ class WhisperRecognizer:
         self._longest_s, self._batch_windows = longest_s, max(1, batch_windows)
         self._window = seconds_to_samples(backend.window_frames * extractor.hop_s, sample_rate_hz=self.sample_rate_hz)
 
+    def with_config(self, config: WhisperDecodingConfig) -> "WhisperRecognizer":
+        """The same network with other settings of decoding."""
+        return WhisperRecognizer(
+            self.backend,
+            self.extractor,
+            self.tokenizer,
+            config,
+            vad=self._vad,
+            longest_s=self._longest_s,
+            batch_windows=self._batch_windows,
+        )
+
     @property
     def sample_rate_hz(self) -> int:
         return self.extractor.config.sample_rate_hz

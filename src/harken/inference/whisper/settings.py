@@ -10,13 +10,12 @@ from harken.text.whisper_tokenizer import Task
 
 
 def decoding_settings(
-    decoding: WhisperDecodingConfig | None, config: EngineConfig, generation: Mapping[str, Any]
+    settings: WhisperDecodingConfig, config: EngineConfig, generation: Mapping[str, Any]
 ) -> WhisperDecodingConfig:
-    """`decoding` with the engine's language and task, and where nobody says them the model's own.
+    """`settings` with the engine's language and task, and where nobody says them the model's own.
 
     `generation` is generation_config.json: a fine-tuned model carries the language it was trained for.
     """
-    settings = decoding or WhisperDecodingConfig()
     own_language = None if settings.multilingual else _language(generation.get("language"))
     own_task: Task = "translate" if generation.get("task") == "translate" else "transcribe"
     return replace(
