@@ -319,7 +319,8 @@ class Wrapped(nn.Module):
             self.add_module(name, child)
         self.run = type(inner).forward
         self.settings = getattr(inner, "settings", None)
-        self._attention_mask = inner._attention_mask  # type: ignore[assignment]  # a method of the conformer
+        # Methods of the conformer.
+        self._attention_mask, self.normalized = inner._attention_mask, inner.normalized  # type: ignore[assignment]
 
     def forward(self, *batch: Tensor) -> Any:
         return self.run(self, *batch)

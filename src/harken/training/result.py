@@ -13,8 +13,9 @@ from harken.evaluation.publish import publish_report
 from harken.evaluation.report import Background, ReportConfig
 from harken.inference.config import EngineConfig
 from harken.inference.torch_engine import make_recognizer
+from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.models.adapters import merge_adapter, save_adapter
-from harken.models.family import count_parameters
+from harken.models.family import Seq2SeqModel, count_parameters
 from harken.models.folder import describe, save_model
 from harken.text.normalize import profile_identity
 from harken.tracking.run import RunFolder
@@ -25,6 +26,9 @@ from harken.training.manifests import manifest_hashes
 from harken.training.recipe import Recipe
 from harken.training.starting_point import ModelParts
 from harken.training.weights import load_trained_state
+
+# As validation reads: what chose the checkpoint, and quick where a model has learnt little.
+_GREEDY = WhisperDecodingConfig(beam_size=1, temperatures=(0.0,))
 
 
 def write_result(
@@ -74,6 +78,7 @@ def _report(run: RunFolder, recipe: Recipe, assembler: Assembler, parts: ModelPa
         config=EngineConfig(
             device=recipe.training.device,
             batch_s=recipe.training.validation_batch_s or EngineConfig().batch_s,
+            whisper=_GREEDY if isinstance(parts.model, Seq2SeqModel) else WhisperDecodingConfig(),
         ),
     )
     utterances = [u for u in read_manifest(manifest) if u.text is not None]

@@ -1,6 +1,5 @@
 """Whisper on a stream: words with times, and what was said before reaches the decoder."""
 
-
 import numpy as np
 import pytest
 
