@@ -1,6 +1,7 @@
 """`harken evaluate` and `harken score`: the same report from a model and from texts."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -73,6 +74,22 @@ def test_evaluate_refusals(harken: Harken, corpus: Path, model: Path, tmp_path: 
     assert (odd.code, odd.out) == (2, "")
     assert "'odd'" in odd.err
     assert not (tmp_path / "report").exists()
+
+
+def test_an_export_is_evaluated_as_such(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    copied = Path(shutil.copytree(model, tmp_path / "tiny"))
+    assert harken("export", copied, "--to", "onnx", "--audio", corpus / "00.wav").code == 0
+    reports = {}
+    for engine in ("torch", "onnx"):
+        answer = harken("evaluate", copied, corpus / "train.jsonl", "--engine", engine, "--samples", 10, "--json")
+        assert answer.code == 0, answer.err
+        reports[engine] = answer.json
+    assert reports["onnx"]["wer"] == reports["torch"]["wer"]
+    assert (reports["torch"]["model"].get("engine"), reports["onnx"]["model"]["engine"]) == (None, "onnx")
+    absent = harken("evaluate", model, corpus / "train.jsonl", "--engine", "onnx")
+    assert (absent.code, absent.out) == (3, "")
+    assert "has no onnx export" in absent.err
 
 
 def test_evaluate_leaves_everything_to_look_at(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:

@@ -63,10 +63,7 @@ def test_audio_beyond_the_window_needs_time_tokens(harken: Any, whisper: Path, t
     soundfile.write(tmp_path / "long.wav", np.full(32_000, 0.1), 16_000)
     answer = harken("transcribe", tmp_path / "long.wav", sound, "--model", whisper, "--language", "uz")
     assert answer.code == 2
-    assert (
-        "long.wav: Audio beyond one window is followed by time tokens, and this model's tokenizer has none."
-        in answer.err
-    )
+    assert "long.wav: Audio beyond one window is followed by time tokens" in answer.err
     assert answer.out.startswith(f"{sound}\t")  # the other file goes on
 
 

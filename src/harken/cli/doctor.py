@@ -70,6 +70,9 @@ OPTIONAL_PACKAGES = (
     ("mlflow", "tracking", "runs go to their folders only without it"),
     ("tensorboard", "tracking", "no TensorBoard files without it"),
     ("wandb", "wandb", "no runs in Weights & Biases without it"),
+    ("onnxscript", "export", "needed to export models to ONNX"),
+    ("ctranslate2", "ctranslate2", "Whisper runs on torch only without it"),
+    ("kenlm", "lm", "language models are read from ARPA files only, and slower, without it"),
     ("datasets", "hf", "needed to import Hugging Face data sets"),
     ("lhotse", "lhotse", "needed to import Lhotse manifests"),
 )

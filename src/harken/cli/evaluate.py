@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harken.cli.output import note, print_json
-from harken.cli.speech import DeviceOption, LanguageOption
+from harken.cli.speech import DeviceOption, LanguageOption, PrecisionOption
 
 if TYPE_CHECKING:
     from harken.cli.scoring import Scoring
@@ -50,6 +50,8 @@ def evaluate(
     samples: SamplesOption = 1000,
     seed: SeedOption = 42,
     device: DeviceOption = "auto",
+    engine: Annotated[str, typer.Option(help="What runs the model: torch, onnx, ctranslate2 or auto.")] = "torch",
+    precision: PrecisionOption = "auto",
     language: LanguageOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -58,7 +60,15 @@ def evaluate(
     from harken.cli.scoring import evaluate_model
 
     report = evaluate_model(
-        model, scoring, out=out, conditions=conditions, batch_size=batch_size, device=device, language=language
+        model,
+        scoring,
+        out=out,
+        conditions=conditions,
+        batch_size=batch_size,
+        device=device,
+        language=language,
+        engine=engine,
+        precision=precision,
     )
     _show(report, out, json_output)
 

@@ -42,17 +42,17 @@ def evaluate_model(
     batch_size: int = 16,
     device: str = "auto",
     language: str | None = None,
+    engine: str = "torch",
+    precision: str = "auto",
 ) -> "EvaluationReport":
     """The report of a model on a test set, published in `out` if given."""
-    import torch
-
     from harken.core import parse_settings
     from harken.data.manifest import read_manifest
     from harken.evaluation.conditions import find_conditions
     from harken.evaluation.evaluate import evaluate_recognizer
     from harken.evaluation.recognition import RecognitionConfig
     from harken.inference.config import EngineConfig
-    from harken.inference.engines import load
+    from harken.inference.engines import choose_engine, load
     from harken.models.description import read_description
 
     chosen = find_conditions(conditions)
@@ -70,7 +70,12 @@ def evaluate_model(
         {"batch_size": batch_size if scoring.latency_budget_ms is None else 1},
         source="harken evaluate",
     )
-    recognizer = load(model, config=EngineConfig(device=device, language=language))
+    settings = {"device": device, "language": language, "precision": precision}
+    engine_config = parse_settings(EngineConfig, settings, source="harken evaluate")
+    runs = choose_engine(model, engine_config) if engine == "auto" else engine
+    recognizer = load(model, engine=runs, config=engine_config)
+    if runs != "torch":
+        facts["engine"] = runs if precision == "auto" else f"{runs}, {precision}"
     read = _reader(recognizer.sample_rate_hz)
     with _progress([condition.name for condition in chosen]) as progress:
         report = evaluate_recognizer(
@@ -81,10 +86,16 @@ def evaluate_model(
             recognition=recognition,
             report=config,
             background=background,
-            threads=torch.get_num_threads(),
+            threads=_torch_threads() if runs == "torch" else None,
             progress=progress,
         )
     return _finish(report, baseline, scoring, out, utterances, read, recognizer.sample_rate_hz)
+
+
+def _torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def score_texts(

@@ -71,24 +71,17 @@ def finish_graph(path: Path, metadata: Mapping[str, str], axes: Mapping[str, Seq
     onnx.save(model, str(path))
 
 
-def strip_graph(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add metadata, and remove what tells of this machine, in place; axes stay as they are."""
+def add_metadata(path: Path, metadata: Mapping[str, str], *, strip: bool = False) -> None:
+    """Replace the metadata of a file, in place; tools that rewrite a graph leave it out.
+
+    `strip` removes what tells of this machine, as `finish_graph` does, and leaves axes as they are.
+    """
     import onnx
 
     model = onnx.load(str(path))
-    _strip(model)
-    model.producer_name, model.producer_version = "harken", version("harken")
-    model.graph.name = "harken"
-    onnx.helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
-
-
-def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
-    """Replace the metadata of a file, in place; tools that rewrite a graph leave it out."""
-    import onnx
-
-    model = onnx.load(str(path))
+    if strip:
+        _strip(model)
+        model.graph.name = "harken"
     model.producer_name, model.producer_version = "harken", version("harken")
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, str(path))

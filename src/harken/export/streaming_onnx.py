@@ -13,7 +13,7 @@ import torch
 from harken.audio.features import FeatureConfig
 from harken.core import InputError, RunFailed
 from harken.export.ctc_onnx import DYNAMO, OPSETS, Exporter, quiet_exporter
-from harken.export.graph import fold_constants, strip_graph
+from harken.export.graph import add_metadata, fold_constants
 from harken.inference.onnx_session import open_session
 from harken.inference.scoring import LogProbs
 from harken.inference.streaming.cached import CachedFrames
@@ -61,7 +61,7 @@ def export_streaming(model: CtcModel, path: Path, *, metadata: Mapping[str, str]
     finally:
         raw.unlink(missing_ok=True)
     sizes = {name: getattr(network, name, None) for name in SIZES} | {"subsampling": model.subsampling}
-    strip_graph(path, {**metadata, **{name: str(size) for name, size in sizes.items()}})
+    add_metadata(path, {**metadata, **{name: str(size) for name, size in sizes.items()}}, strip=True)
     return Exporter(name=DYNAMO, opset=OPSETS[DYNAMO], why="")
 
 
