@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from harken.audio.features import FeatureConfig
 from harken.cli.stream import stream
-from harken.core import HarkenError
+from harken.core import HarkenError, Word
+from harken.inference.streaming.events import Committed, Final, Partial
 from harken.models.conformer import ConformerCtc, ConformerSettings
 from harken.models.folder import describe, save_model
 from harken.text.tokenize import WordTokenizer
@@ -70,6 +71,23 @@ def test_a_terminal_sees_the_text_grow(model: Path, audio: Path, monkeypatch: py
     monkeypatch.setattr("rich.live.Live.update", lambda self, text, refresh: None)
     module._show_live(events)
     assert shown == events[-1].text.splitlines()  # type: ignore[union-attr]
+
+
+def test_a_committed_word_is_no_longer_tentative(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harken.cli import stream as module
+
+    seen: list[str] = []
+    monkeypatch.setattr("rich.live.Live.update", lambda self, text, refresh: seen.append(text.plain))
+    word = Word(text="three", start_s=0.0, end_s=0.5)
+    module._show_live(
+        [
+            Partial(text="three four", at_s=1.0),
+            Committed(words=(word,), at_s=1.5),
+            Partial(text="five", at_s=1.5),
+            Final(text="three", at_s=2.0),
+        ]
+    )
+    assert seen == ["three four", "three four", "three five", ""]
 
 
 @pytest.mark.parametrize(

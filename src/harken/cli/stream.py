@@ -97,6 +97,7 @@ def _show_live(events: Iterable["StreamEvent"]) -> None:
         for event in events:
             if isinstance(event, Committed):
                 line = f"{line} {event.text}".strip()
+                tentative = " ".join(tentative.split()[len(event.words) :])  # a partial event may correct it
             elif isinstance(event, Partial):
                 tentative = event.text
             elif isinstance(event, Endpoint | Final) and line:
