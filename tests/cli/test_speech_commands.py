@@ -83,6 +83,22 @@ def test_transcripts_that_are_there_are_left_out(harken: Harken, corpus: Path, m
     assert "2 files of 2 have a transcript already." in again.err
 
 
+def test_a_folder_stands_for_its_audio_files(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name, target in (("01.wav", "b.wav"), ("00.wav", "below/a.wav")):
+        shutil.copy(corpus / name, tmp_path / target)
+    (tmp_path / "notes.txt").write_text("no audio", encoding="utf-8")
+    answer = harken("transcribe", tmp_path, "-m", model)
+    assert answer.code == 0
+    assert sorted(line.split("\t")[0] for line in answer.out.splitlines()) == [
+        str(tmp_path / "b.wav"), str(tmp_path / "below" / "a.wav")
+    ]  # fmt: skip
+    (tmp_path / "none").mkdir()
+    empty = harken("transcribe", tmp_path / "none", "-m", model)
+    assert (empty.code, empty.out) == (2, "")
+    assert "none holds no audio files" in empty.err
+
+
 def test_tidy_sentences(harken: Harken, corpus: Path, model: Path) -> None:
     plain = harken("transcribe", corpus / "03.wav", "-m", model).out
     tidy = harken("transcribe", corpus / "03.wav", "-m", model, "--tidy").out

@@ -30,7 +30,9 @@ TaskOption = Annotated[
 
 
 def transcribe(
-    files: Annotated[list[str], typer.Argument(help="Audio files of any format, or URLs.", metavar="FILE...")],
+    files: Annotated[
+        list[str], typer.Argument(help="Audio files of any format, folders of them, or URLs.", metavar="FILE...")
+    ],
     model: ModelOption,
     style: Annotated[str, typer.Option("--format", "-f", help="txt, json, srt, vtt or tsv.")] = "txt",
     out: Annotated[Path | None, typer.Option(help="Folder for one transcript file per audio file.")] = None,
@@ -70,6 +72,7 @@ def transcribe(
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
     if resume and out is None:
         raise InputError("--resume needs --out.", hint="Only transcripts that were written can be left out.")
+    files = [found for file in files for found in _files_of(file)]
     targets = _targets(files, out, style) if out is not None else {}
     left = [file for file in files if not (resume and targets[file].is_file())]
     if len(left) < len(files):
@@ -134,6 +137,21 @@ def _give(path: str, text: str, style: str, target: Path | None, *, several: boo
 
     write_text(target, text)
     note(f"{path} -> {target}")
+
+
+def _files_of(file: str) -> list[str]:
+    """The file itself, or the audio files anywhere below a folder, in the order of their names."""
+    from harken.core import InputError
+
+    folder = Path(file)
+    if not folder.is_dir():
+        return [file]
+    from harken.data.importers.candidates import audio_files
+
+    found = [str(path) for path in audio_files(folder)]
+    if not found:
+        raise InputError(f"{file} holds no audio files.", hint="Name the files, or another folder.")
+    return found
 
 
 def _targets(files: list[str], out: Path, style: str) -> dict[str, Path]:
