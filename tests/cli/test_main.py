@@ -18,7 +18,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def raises(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("harken.models.folder.read_description", raises)
+    monkeypatch.setattr("harken.models.description.read_description", raises)
 
 
 @pytest.mark.parametrize(

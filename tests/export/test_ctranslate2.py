@@ -15,6 +15,7 @@ from harken.core.files import sha256_file
 from harken.export.clips import Clip
 from harken.export.ctranslate2 import export_ctranslate2
 from harken.export.parity import ParityLimits
+from harken.inference.config import EngineConfig
 from harken.inference.ctranslate2_engine import load_engine
 from harken.inference.exported import CTRANSLATE2, check_fresh
 from harken.inference.whisper.config import WhisperDecodingConfig
@@ -124,7 +125,7 @@ def test_adapters_are_merged(tmp_path: Path, clips: list[Clip]) -> None:
     assert entry["parity"]["texts_differing"] == 0
     export_ctranslate2(folder, precision="fp32", clips=clips)
     decoding = WhisperDecodingConfig(temperatures=(0.0,), max_tokens=20, beam_size=1)
-    texts = [load_engine(one, decoding=decoding).transcribe(clips[1].waveform).text for one in (folder, adapted)]
+    texts = [load_engine(one, config=EngineConfig(whisper=decoding)).transcribe(clips[1].waveform).text for one in (folder, adapted)]
     assert texts[0] != texts[1]
 
 
@@ -137,7 +138,7 @@ def test_faster_whisper_reads_the_folder(tmp_path: Path, clips: list[Clip]) -> N
     # It pads features where OpenAI's code pads audio, so a whole window of sound; its own list of symbols is left out.
     sound = (0.1 * np.random.default_rng(4).standard_normal(480_000)).astype(np.float32)
     decoding = WhisperDecodingConfig(language="uz", beam_size=2, temperatures=(0.0,), max_tokens=12)
-    recognizer = load_engine(folder, decoding=decoding)
+    recognizer = load_engine(folder, config=EngineConfig(whisper=decoding))
     suppress = list(never_text(recognizer.tokenizer, vocab_rows=recognizer.backend.vocab_rows, timestamps=False))
     # Of max_new_tokens and the prompt of four together the library makes half.
     segments, _info = rival.transcribe(
