@@ -11,6 +11,7 @@ PYTHON ?=
 DATA   ?=
 OUT    ?= demo
 ARGS   ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup install-dev demo test test-fast check format generate bench docs clean
@@ -18,7 +19,7 @@ ARGS   ?=
 help:
 	@echo "make setup      create $(VENV) with everything in it (again only when pyproject.toml or constraints.txt changed)"
 	@echo "make demo       from audio to a tested recogniser: DATA=folder for your own, OUT=folder for the results ($(OUT))"
-	@echo "make test       every test; make test-fast leaves out the slow ones; ARGS='-k name' goes to pytest"
+	@echo "make test       every test; make test-fast leaves out the slow ones; ARGS='-k name' goes to pytest, WORKERS=2 at a time"
 	@echo "make check      format, lint, types, the map of imports, generated files"
 	@echo "make format     repair what check says about format and lint"
 	@echo "make generate   write the generated pages of the docs again"
@@ -36,10 +37,10 @@ demo: setup
 	$(BIN)/harken demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-fast: setup
-	$(RUN) pytest -m "not slow" $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
 check: setup
 	$(RUN) ruff format --check .

@@ -43,10 +43,11 @@ def test_they_take_turns_after_a_round_that_is_not_counted() -> None:
     assert len(report.alone.wall_s) == len(report.together.wall_s) == 2
     assert report.latency.count == 4
     assert report.latency.warm_up == 2
-    assert report.latency.p50_ms == pytest.approx(30, rel=0.3)
-    assert report.alone.median_wall_s == pytest.approx(0.06, rel=0.3)
-    assert report.together.median_wall_s == pytest.approx(0.02, rel=0.4)
-    assert report.latency.rtf == pytest.approx(0.02, rel=0.3)
+    # No shorter than the sleeps; how much longer is up to what else the machine does.
+    assert 30 <= (report.latency.p50_ms or 0) < 300
+    assert 0.06 <= report.alone.median_wall_s < 0.6
+    assert 0.02 <= report.together.median_wall_s < 0.2
+    assert report.latency.rtf == pytest.approx(report.latency.processing_s / 6.0)
     assert (reports["a"].same_text, report.same_text) == (2, 1)
 
 

@@ -139,7 +139,9 @@ def test_gradients_are_added_up_in_place() -> None:
     for branches in (2, 3, 6):
         x = torch.randn(1000, requires_grad=True)
         total = torch.stack([(x * 2).sum() for _ in range(branches)]).sum()
-        with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        gc.collect()  # what earlier tests left behind is not to be freed meanwhile
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with collected_by_hand(), torch.profiler.profile(profile_memory=True, activities=activities) as profiler:
             total.backward()  # type: ignore[no-untyped-call]
         events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
         real.append(int(np.cumsum([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).max()))
