@@ -96,8 +96,9 @@ def test_torch_and_onnx(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_torch_and_ctranslate2(tmp_path: Path) -> None:
+def test_whisper_on_every_engine(tmp_path: Path) -> None:
     from harken.export.ctranslate2 import export_ctranslate2
+    from harken.export.whisper_onnx import export_whisper_onnx
 
     (tmp_path / "pretrained").mkdir()
     random_whisper(tmp_path / "pretrained", times_s=1.5, seed=1, init_std=0.15)
@@ -105,10 +106,12 @@ def test_torch_and_ctranslate2(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     save(folder, parts.model, family=parts.family, settings=parts.settings, features=parts.features,
          tokenizer=parts.tokenizer)  # fmt: skip
-    export_ctranslate2(folder, precision="fp32", clips=[Clip(name="noise", waveform=noises()[0])])
+    clips = [Clip(name="noise", waveform=noises()[0])]
+    export_ctranslate2(folder, precision="fp32", clips=clips)
+    list(export_whisper_onnx(folder, precisions=["fp32"], clips=clips))
     texts = []
-    for engine in ("torch", "ctranslate2"):
+    for engine in ("torch", "ctranslate2", "onnx"):
         recognizer = load(folder, engine=engine, config=WHISPER)
         check_recognizer(recognizer, noises())
         texts.append([(t.text, t.language) for t in recognizer.transcribe_batch(noises())])
-    assert texts[0] == texts[1]
+    assert texts[0] == texts[1] == texts[2]

@@ -125,7 +125,10 @@ def test_adapters_are_merged(tmp_path: Path, clips: list[Clip]) -> None:
     assert entry["parity"]["texts_differing"] == 0
     export_ctranslate2(folder, precision="fp32", clips=clips)
     decoding = WhisperDecodingConfig(temperatures=(0.0,), max_tokens=20, beam_size=1)
-    texts = [load_engine(one, config=EngineConfig(whisper=decoding)).transcribe(clips[1].waveform).text for one in (folder, adapted)]
+    texts = [
+        load_engine(one, config=EngineConfig(whisper=decoding)).transcribe(clips[1].waveform).text
+        for one in (folder, adapted)
+    ]
     assert texts[0] != texts[1]
 
 

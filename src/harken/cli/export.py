@@ -16,13 +16,14 @@ _HEADINGS = ("target", "size", "clips", "max |Δ log p|", "texts differ", "CER",
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, such as runs/NAME/model.")],
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--to",
-            help="Targets, comma-separated: onnx, onnx-int8, onnx-fp16, onnx-streaming, tokens, triton, "
-            "tensorrt; for Whisper ctranslate2, ctranslate2-int8, ctranslate2-fp16.",
+            help="Targets, comma-separated: onnx, onnx-int8, onnx-fp16, onnx-streaming, tokens, triton, tensorrt; for "
+            "Whisper onnx, onnx-int8, ctranslate2, ctranslate2-int8, ctranslate2-fp16. Without it onnx, onnx-int8 and "
+            "tokens; for Whisper ctranslate2.",
         ),
-    ] = "onnx,onnx-int8,tokens",
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Manifest to check on, and to calibrate int8 with.")
     ] = None,
@@ -39,10 +40,13 @@ def export(
     """
     from harken.core import InputError, parse_settings
     from harken.export.run import export_model
-    from harken.export.targets import ExportConfig
+    from harken.export.targets import ExportConfig, default_targets
+    from harken.models.description import read_description
 
     if data is not None and audio:
         raise InputError("--data and --audio are both given.", hint="Use one of them.")
+    if to is None:
+        to = ",".join(default_targets(read_description(model).family))
     targets = [target.strip() for target in to.split(",") if target.strip()]
     config = parse_settings(ExportConfig, {"clips": clips}, source="harken export")
     results: list[TargetResult] = []

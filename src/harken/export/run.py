@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from harken.core import InputError
 from harken.export.clips import find_clips
@@ -15,13 +16,14 @@ from harken.export.heard import Heard
 from harken.export.parity import Parity
 from harken.export.targets import (
     CTC_TARGETS,
+    CTRANSLATE2_TARGETS,
     TARGETS,
     WHISPER_TARGETS,
     ExportConfig,
     TargetResult,
     check_targets,
 )
-from harken.inference.exported import CTRANSLATE2
+from harken.inference.exported import CTRANSLATE2, ONNX
 from harken.models.description import ModelDescription, read_description
 from harken.models.family import CtcModel
 from harken.models.folder import load_model
@@ -83,11 +85,16 @@ def _export_whisper(
     clips: int,
 ) -> Iterator[TargetResult]:
     from harken.export.ctranslate2 import export_ctranslate2
+    from harken.export.whisper_onnx import export_whisper_onnx
 
-    if len(targets) > 1:
+    converted = [target for target in targets if target in CTRANSLATE2_TARGETS]
+    graphs = sorted(set(targets) - set(converted), key=TARGETS.index)
+    if len(converted) > 1:
         raise InputError(
-            f"{', '.join(targets)} would all be {folder / CTRANSLATE2}.", hint="Export one precision of CTranslate2."
+            f"{', '.join(converted)} would all be {folder / CTRANSLATE2}.", hint="Export one precision of CTranslate2."
         )
+    if graphs:
+        require_packages()
     heard = find_clips(
         manifest,
         files,
@@ -95,16 +102,31 @@ def _export_whisper(
         languages=description.languages,
         sample_rate_hz=description.sample_rate_hz,
     )
-    for target in targets:
+    if graphs:
+        made = export_whisper_onnx(folder, precisions=[WHISPER_TARGETS[target] for target in graphs], clips=heard)
+        for target, entries in zip(graphs, made, strict=True):
+            paths = [folder / ONNX / name for name in entries]
+            first = next(iter(entries.values()))
+            exporters = dict.fromkeys(entry["exporter"]["name"] for entry in entries.values())
+            notes = [*exporters, *([first["quantization"]["method"]] if "quantization" in first else [])]
+            yield _whisper_result(target, folder / ONNX, paths, first["parity"], ", ".join(notes))
+    for target in converted:
         entry = export_ctranslate2(folder, precision=WHISPER_TARGETS[target], clips=heard)
         placed = folder / CTRANSLATE2
-        yield TargetResult(
-            target=target,
-            path=placed,
-            size_bytes=sum(path.stat().st_size for path in placed.rglob("*") if path.is_file()),
-            parity=Parity(**{item.name: entry["parity"][item.name] for item in fields(Parity)}),
-            note="CTranslate2",
-        )
+        paths = [path for path in placed.rglob("*") if path.is_file()]
+        yield _whisper_result(target, placed, paths, entry["parity"], "CTranslate2")
+
+
+def _whisper_result(
+    target: str, folder: Path, paths: Sequence[Path], parity: dict[str, Any], note: str
+) -> TargetResult:
+    return TargetResult(
+        target=target,
+        path=folder,
+        size_bytes=sum(path.stat().st_size for path in paths),
+        parity=Parity(**{item.name: parity[item.name] for item in fields(Parity)}),
+        note=note,
+    )
 
 
 @contextmanager

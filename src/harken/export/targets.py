@@ -11,8 +11,9 @@ from harken.export.triton import TritonConfig
 
 PRECISIONS = {"onnx": "fp32", "onnx-int8": "int8", "onnx-fp16": "fp16"}
 CTC_TARGETS = (*PRECISIONS, "onnx-streaming", "tokens", "triton", "tensorrt")
-WHISPER_TARGETS = {"ctranslate2": "fp32", "ctranslate2-int8": "int8", "ctranslate2-fp16": "fp16"}
-TARGETS = (*CTC_TARGETS, *WHISPER_TARGETS)
+CTRANSLATE2_TARGETS = {"ctranslate2": "fp32", "ctranslate2-int8": "int8", "ctranslate2-fp16": "fp16"}
+WHISPER_TARGETS = {"onnx": "fp32", "onnx-int8": "int8", **CTRANSLATE2_TARGETS}
+TARGETS = (*CTC_TARGETS, *CTRANSLATE2_TARGETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,11 @@ class TargetResult:
     size_bytes: int
     parity: Parity | None = None
     note: str = ""
+
+
+def default_targets(family: str) -> tuple[str, ...]:
+    """What a model of this family is exported to where nobody says."""
+    return ("ctranslate2",) if family == "whisper" else ("onnx", "onnx-int8", "tokens")
 
 
 def check_targets(targets: Sequence[str]) -> None:

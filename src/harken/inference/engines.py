@@ -10,10 +10,14 @@ from harken.inference.config import EngineConfig
 from harken.inference.exported import CTRANSLATE2, ONNX, read_record, weights_identity
 from harken.inference.onnx_engine import MODEL_FILES
 from harken.inference.onnx_session import runs_on_cpu
+from harken.inference.whisper.onnx_backend import ENCODER_FILES
 
 GROUP = "harken.engines"
 # Kind of export to engine and the files it can run, the faster first.
-_EXPORTS = {CTRANSLATE2: ("ctranslate2", {"model.bin"}), ONNX: ("onnx", set(MODEL_FILES.values()))}
+_EXPORTS = {
+    CTRANSLATE2: ("ctranslate2", {"model.bin"}),
+    ONNX: ("onnx", {*MODEL_FILES.values(), *ENCODER_FILES.values()}),
+}
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 logger = logging.getLogger(__name__)

@@ -1,21 +1,27 @@
-"""The onnx engine: runs the ONNX export of a CTC model with ONNX Runtime. No torch needed.
+"""The onnx engine: runs the ONNX export of a CTC model or a Whisper with ONNX Runtime. No torch needed.
 
 Shapes: B batch, F feature frames, M feature dimensions, T output frames, V vocab.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harken.audio.features import FeatureExtractor
 from harken.core import InputError, MissingPart
-from harken.inference.config import EngineConfig, Precision
+from harken.inference.config import EngineConfig, Precision, refuse_ctc_settings
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.exported import ONNX, ExportRecord, check_fresh, exported_file
 from harken.inference.onnx_session import open_session, runs_on_cpu
 from harken.inference.scoring import LogProbs
-from harken.models.description import read_interface
+from harken.inference.whisper.onnx_backend import DECODER_FILES, ENCODER_FILES, OnnxWhisperBackend
+from harken.inference.whisper.recognizer import WhisperRecognizer
+from harken.inference.whisper.settings import decoding_settings
+from harken.models.description import ModelInterface, read_interface
+from harken.text.whisper_tokenizer import WhisperTokenizer
 
 FEATURES, FRAMES, LOG_PROBS, OUTPUT_FRAMES = "features", "frames", "log_probs", "output_frames"
 MODEL_FILES: dict[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
@@ -48,21 +54,28 @@ class OnnxCtcScorer:
         return scores_BTV, lengths_B
 
 
-def choose_precision(precision: Precision, record: ExportRecord, *, on_cpu: bool) -> str:
+def choose_precision(
+    precision: Precision,
+    record: ExportRecord,
+    *,
+    on_cpu: bool,
+    files: Mapping[str, str] = MODEL_FILES,
+    what: str = "CTC model",
+) -> str:
     """The precision that runs: the one asked for, or the fastest of those exported: int8 on a CPU, fp16 on a GPU.
 
-    Raises MissingPart where nothing that fits was exported.
+    `files` are the names of the exports of `what`, by precision. Raises MissingPart where nothing was exported.
     """
     if precision != "auto":
         return precision
     preferred = ("int8", "fp32", "fp16") if on_cpu else ("fp16", "fp32", "int8")
     for found in preferred:
-        if MODEL_FILES[found] in record.files:
+        if files.get(found) in record.files:
             return found
-    raise MissingPart("The export holds no CTC model.", hint="Run harken export with --to onnx.")
+    raise MissingPart(f"The export holds no {what}.", hint="Run harken export with --to onnx.")
 
 
-def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecognizer:
+def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecognizer | WhisperRecognizer:
     """A recognizer for a model folder that was exported to ONNX.
 
     Raises MissingPart for what is absent (the export, a precision, a device), InputError for a damaged folder and for
@@ -71,6 +84,8 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
     config = config or EngineConfig()
     interface = read_interface(folder)
     record = check_fresh(folder, ONNX)
+    if isinstance(interface.tokenizer, WhisperTokenizer):
+        return _whisper(folder, interface, record, config)
     precision = choose_precision(config.precision, record, on_cpu=runs_on_cpu(config.device))
     path = exported_file(folder, ONNX, MODEL_FILES[precision], record)
     scorer = OnnxCtcScorer(open_session(path, device=config.device, threads=config.threads))
@@ -80,6 +95,33 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         tokenizer=interface.tokenizer,
         subsampling=_subsampling(scorer, path, interface.description.vocab_size),
         config=config,
+    )
+
+
+def _whisper(folder: Path, interface: ModelInterface, record: ExportRecord, config: EngineConfig) -> WhisperRecognizer:
+    refuse_ctc_settings(config)
+    tokenizer = interface.tokenizer
+    assert isinstance(tokenizer, WhisperTokenizer)
+    on_cpu = runs_on_cpu(config.device)
+    precision = choose_precision(config.precision, record, on_cpu=on_cpu, files=ENCODER_FILES, what="Whisper")
+    if precision not in ENCODER_FILES:
+        raise InputError(
+            f"precision is {precision!r}, and a Whisper has no such ONNX export.",
+            hint=f"Use auto, {' or '.join(ENCODER_FILES)}.",
+        )
+    encoder, decoder = (
+        open_session(
+            exported_file(folder, ONNX, files[precision], record), device=config.device, threads=config.threads
+        )
+        for files in (ENCODER_FILES, DECODER_FILES)
+    )
+    return WhisperRecognizer(
+        OnnxWhisperBackend(encoder, decoder, tokenizer),
+        FeatureExtractor(interface.features),
+        tokenizer,
+        decoding_settings(config.whisper, config, interface.description.settings.get("generation", {})),
+        longest_s=config.longest_s,
+        batch_windows=int(config.batch_s // (interface.features.pad_to_s or config.batch_s)),
     )
 
 
