@@ -74,7 +74,7 @@ def test_the_control_groups_limit_is_the_memory(no_gpu: None, tmp_path: Path) ->
 def test_the_control_groups_quota_bounds_the_cores(
     no_gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harken.tracking.hardware.os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("harken.core.machine.os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert find_hardware("cpu", root=machine(tmp_path)).cores == 8
     files = {"proc/self/cgroup": "0::/job\n", "sys/fs/cgroup/job/cpu.max": "400000 100000\n"}
     found = find_hardware("cpu", root=machine(tmp_path, **files))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harken.core import MissingPart
+from harken.core.machine import Memory
 from harken.data import cache as cache_module
 from harken.data.cache import ArrayCache, default_cache_bytes
-from harken.tracking.hardware import Memory
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:

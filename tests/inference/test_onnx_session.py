@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from harken.core import InputError, MissingPart
+from harken.core.machine import usable_cores
 from harken.inference.onnx_session import open_session, runs_on_cpu, session_options, session_providers
 
 
@@ -17,7 +18,7 @@ def test_threads_do_not_spin_and_sizes_are_not_remembered() -> None:
     assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.enable_mem_pattern is False
-    assert session_options().intra_op_num_threads == 0  # ONNX Runtime's own: one per core
+    assert session_options().intra_op_num_threads == usable_cores()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from harken.autoconfig.cards import CARDS, find_card, match_card, slowest_card
 from harken.autoconfig.processor import read_processor
 from harken.core import InputError, MissingPart
-from harken.tracking.hardware import gpu_facts, read_memory, usable_cores
+from harken.core.machine import read_memory, usable_cores
+from harken.tracking.hardware import gpu_facts
 
 DEFAULT_CORES = 8
 """Processor cores beside a card that is planned for elsewhere: what clouds commonly rent with one T4, A10G or L4 (AWS

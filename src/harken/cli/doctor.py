@@ -24,6 +24,7 @@ import numpy as np
 
 from harken.core import HarkenError, MissingPart, Waveform
 from harken.core.home import home_folder
+from harken.core.machine import read_memory, usable_cores
 from harken.core.units import format_bytes, samples_to_seconds
 
 State = Literal["ok", "missing", "broken"]
@@ -132,7 +133,7 @@ def check_python() -> Check:
 
 def check_processor() -> Check:
     """Cores this process may use, and the limit set for numerical libraries, if any."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     limit = os.environ.get("OMP_NUM_THREADS")
     detail = f"{cores} cores ({platform.machine()})" + (f", OMP_NUM_THREADS={limit}" if limit else "")
     if limit and limit.isdecimal() and int(limit) > cores:
@@ -143,8 +144,6 @@ def check_processor() -> Check:
 
 def check_memory() -> Check:
     """Memory that is free now, within the limit of the container, if there is one."""
-    from harken.tracking.hardware import read_memory
-
     free = read_memory().available
     if free is None:
         return Check(name="memory", state="ok", detail="this system does not say how much is free")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.core import MissingPart
-from harken.tracking.hardware import read_memory
+from harken.core.machine import read_memory
 
 SMALL_DATASET_BYTES = 10_000_000_000
 """Sets above this are not cached unless a size is asked for."""

@@ -1,12 +1,13 @@
 """Work on many files at once, results in order, memory bounded."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from threading import Event
 from typing import TypeVar
+
+from harken.core.machine import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ def map_in_order(
     Only a few chunks of items are under way at any time, so `items` may be a generator without end. The first
     exception of `function` is raised here and what has not begun is given up.
     """
-    count = min(os.cpu_count() or 1, 8) if threads is None else threads
+    count = min(usable_cores(), 8) if threads is None else threads
     if count < 1:
         raise ValueError(f"threads is {threads}; use 1 or more")
     if count == 1:

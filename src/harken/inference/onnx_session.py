@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harken.core import InputError, MissingPart
+from harken.core.machine import usable_cores
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -25,7 +26,7 @@ def open_session(model: Path | bytes, *, device: str = "auto", threads: int | No
     """An `onnxruntime.InferenceSession` of a file, or of its bytes.
 
     `device` is auto (the first CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:N, tensorrt or tensorrt:N;
-    `threads` those of the CPU inside one operator, None for one per core.
+    `threads` those of the CPU inside one operator, None for one per core this process may use.
 
     Raises InputError for an unknown device and a file that is no graph, MissingPart for a device that is not there.
     """
@@ -58,8 +59,7 @@ def session_options(*, threads: int | None = None) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.inter_op_num_threads = 1
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cores()  # its own default counts cores a container may not use
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

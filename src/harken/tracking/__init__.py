@@ -1,13 +1,12 @@
 """Floor 1: what ran, on what, with which data, seed and code, and where its numbers go."""
 
-from harken.tracking.hardware import Memory, hardware_facts, read_memory
+from harken.tracking.hardware import hardware_facts
 from harken.tracking.lock import RunBusyError
 from harken.tracking.provenance import collect_provenance, git_facts, installed_packages
 from harken.tracking.run import RunFolder, new_run_id, read_events, read_metrics, read_record
 from harken.tracking.sinks import MlflowSink, SafeSink, TensorBoardSink, open_sinks
 
 __all__ = [
-    "Memory",
     "MlflowSink",
     "RunBusyError",
     "RunFolder",
@@ -20,7 +19,6 @@ __all__ = [
     "new_run_id",
     "open_sinks",
     "read_events",
-    "read_memory",
     "read_metrics",
     "read_record",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from harken.core.machine import read_memory
 from harken.core.units import format_bytes
-from harken.tracking.hardware import read_memory
 from harken.training.allocator import return_freed_memory
 from harken.training.meter import MemoryMeter
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import torch
 
 from harken.core import InputError, MetricSink, Tokenizer, dump_settings, load_yaml, parse_settings
 from harken.core.files import fsync_folder, write_json, write_text
+from harken.core.machine import usable_cores
 from harken.core.units import seconds_to_samples
 from harken.inference.torch_engine import pick_device
 from harken.models.adapters import check_adapter_effect, trainable_report
@@ -81,7 +81,7 @@ def train(
     Raises InputError for data or settings that cannot work, before the first update; Interrupted after Ctrl-C;
     RunFailed when memory, disk or numbers give out. What was done by then can be resumed.
     """
-    recipe = replace(recipe, training=replace(recipe.training, threads=recipe.training.threads or _cores()))
+    recipe = replace(recipe, training=replace(recipe.training, threads=recipe.training.threads or usable_cores()))
     manifests = manifest_hashes(recipe)  # what is absent is found before there is a folder
     assembler = Assembler(recipe)
     settings = dump_settings(recipe)
@@ -402,10 +402,6 @@ def _save_whole(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(temporary)
     temporary.rename(folder)
     fsync_folder(folder.parent)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _yaml(settings: dict[str, Any]) -> str:

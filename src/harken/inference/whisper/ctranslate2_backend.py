@@ -7,7 +7,6 @@ Shapes: B windows, F feature frames, M mels, P positions of the encoder, D width
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harken.core import InputError, MissingPart
+from harken.core.machine import usable_cores
 from harken.inference.whisper.backend import Alignment, Generated, Search
 from harken.inference.whisper.special import special_ids
 from harken.inference.whisper.word_times import MEDIAN_WIDTH, token_positions
@@ -70,7 +70,7 @@ class CTranslate2Backend:
         library.set_random_seed(seed)
         name, _, index = device.partition(":")
         on_cpu = name == "cpu" or (name == "auto" and not library.get_cuda_device_count())
-        self._workers, each = share_threads(threads or available_threads()) if on_cpu else (1, threads or 0)
+        self._workers, each = share_threads(threads or usable_cores()) if on_cpu else (1, threads or 0)
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="whisper")
         try:
             self._model = library.models.Whisper(
@@ -187,11 +187,6 @@ class CTranslate2Backend:
             probabilities = np.array(result.text_token_probs, np.float32)
             found.append(Alignment(positions=positions, probabilities=probabilities))
         return found
-
-
-def available_threads() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_threads(threads: int) -> tuple[int, int]:
