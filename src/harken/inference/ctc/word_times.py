@@ -3,8 +3,8 @@
 A CTC model emits an id on one or two frames somewhere within its sound and blanks elsewhere, so the frames of a word's
 ids mark the word without covering it: nearly, where ids are letters, and barely, where one id is a word. Each id is
 therefore taken to last as long as its letters usually do, around where it was emitted, but not beyond the middle of the
-blanks to the next word. On composed digits the median distance to the known joins fell from 175 to 67 ms for a model of
-word units and from 35 to 32 ms for one of characters; the middle of the blanks alone gave 80 and 75 ms.
+blanks to the next word. On composed digits, whose joins are known, that is nearer to them than the frames alone and
+than the middle of the blanks, for units that are words and for letters.
 """
 
 from itertools import pairwise
