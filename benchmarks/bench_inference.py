@@ -53,7 +53,8 @@ PARTS = {
     ),
     "files": Part(
         function="benchmarks.inference_files:throughput",
-        target="200 short files: at least 2 times the throughput of one by one",
+        target="200 short files: at least 2 times the throughput of one by one, two threads",
+        threads=2,
     ),
     "memory": Part(
         function="benchmarks.inference_files:memory",

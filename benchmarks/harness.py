@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("harken", "numpy", "scipy", "torch", "onnxruntime", "soxr", "soundfile", "av", "transformers")
+PACKAGES = (
+    "harken", "numpy", "scipy", "torch", "onnxruntime", "soxr", "soundfile", "av", "transformers", "ctranslate2",
+    "faster-whisper", "sherpa-onnx", "pyctcdecode", "kenlm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

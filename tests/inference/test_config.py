@@ -22,6 +22,19 @@ def test_wrong_numbers(settings: dict[str, float], message: str) -> None:
         EngineConfig(**settings)  # type: ignore[arg-type]
 
 
+def test_a_batch_is_larger_on_a_gpu_unless_it_is_given() -> None:
+    config = EngineConfig()
+    assert (config.at_once_s(on_cpu=True), config.at_once_s(on_cpu=False)) == (30.0, 240.0)
+    assert EngineConfig(batch_s=7.5).at_once_s(on_cpu=False) == 7.5
+
+
+@pytest.mark.parametrize(
+    ("batch_s", "window_s", "windows"), [(None, 30.0, 8), (59.0, 30.0, 1), (5.0, 30.0, 1), (60.0, None, 1)]
+)
+def test_windows_in_one_pass(batch_s: float | None, window_s: float | None, windows: int) -> None:
+    assert EngineConfig(batch_s=batch_s).windows_at_once(window_s) == windows
+
+
 def test_what_a_ctc_model_cannot_be_told() -> None:
     refuse_seq2seq_settings(EngineConfig())
     with pytest.raises(InputError, match="language is 'uz', which this model cannot be told: it has a CTC output"):

@@ -1,13 +1,14 @@
 """Audio of any length: windows change nothing for a model with a short view, and memory stays small."""
 
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 import soundfile
 
 from harken.audio import AudioDecodeError, FeatureConfig
-from harken.core import InputError, Waveform
+from harken.core import InputError, RunFailed, Waveform
 from harken.inference.config import EngineConfig
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.testing import check_recognizer
@@ -31,6 +32,19 @@ class Tones:
         scores = np.full((*loudness.shape, 5), -9.0, np.float32)
         np.put_along_axis(scores, np.round(loudness * 10).astype(int).clip(0, 4)[..., None], -1e-3, 2)
         return scores, frames_B // SUBSAMPLING
+
+
+class Meeting(Tones):
+    """The first `parties` calls wait for each other: one after the other, they would wait until the time is up."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self.barrier, self.turns = Barrier(parties, timeout=20), iter(range(1_000))
+
+    def __call__(self, features_BFM: np.ndarray, frames_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if next(self.turns) < self.barrier.parties:
+            self.barrier.wait()
+        return super().__call__(features_BFM, frames_B)
 
 
 def spoken(seed: int, duration_s: float) -> Waveform:
@@ -72,6 +86,36 @@ def test_a_batch_holds_the_seconds_asked_for() -> None:
     assert {rows for rows, _ in scorer.rows} <= {1, 2, 3}
     assert max(samples for _, samples in scorer.rows) <= 32_000
     assert sum(rows for rows, _ in scorer.rows) == 20
+
+
+def test_batches_and_windows_scored_at_the_same_time_give_the_same() -> None:
+    many = [spoken(seed, duration_s) for seed, duration_s in enumerate([0.3, 9.0, 1.0, 0.7, 1.9, 4.5, 2.0])]
+    parallel = CtcRecognizer(
+        Meeting(3),
+        features=FEATURES,
+        tokenizer=TOKENIZER,
+        subsampling=SUBSAMPLING,
+        config=EngineConfig(window_s=2.0, context_s=0.5, batch_s=2.0),
+        parallel=3,
+    )
+    assert parallel.transcribe_batch(many) == recognizer(window_s=2.0, context_s=0.5).transcribe_batch(many)
+
+
+def test_an_error_of_one_of_several_batches_arrives() -> None:
+    class Failing(Tones):
+        def __call__(self, features_BFM: np.ndarray, frames_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            raise RunFailed("no memory")
+
+    parallel = CtcRecognizer(
+        Failing(),
+        features=FEATURES,
+        tokenizer=TOKENIZER,
+        subsampling=SUBSAMPLING,
+        config=EngineConfig(batch_s=1.0),
+        parallel=2,
+    )
+    with pytest.raises(RunFailed, match="no memory"):
+        parallel.transcribe_batch([spoken(1, 1.0), spoken(2, 1.0), spoken(3, 1.0)])
 
 
 def test_silence_says_nothing_and_keeps_its_place() -> None:

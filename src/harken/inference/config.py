@@ -9,6 +9,7 @@ from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.text.whisper_tokenizer import Task
 
 Precision = Literal["auto", "fp32", "fp16", "int8"]
+CPU_BATCH_S, GPU_BATCH_S = 30.0, 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class EngineConfig(Strict):
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     precision: Precision = "auto"  # which export runs; torch runs fp32
     threads: int | None = None  # of the CPU; None leaves it to the engine
-    batch_s: float = 240.0  # seconds of audio, padding included, in one forward pass
+    batch_s: float | None = None  # seconds of audio, padding included, in one forward pass; None: see `at_once_s`
     window_s: float = 30.0
     context_s: float = 4.0
     longest_s: float = 14_400.0  # audio above this is refused
@@ -32,12 +33,25 @@ class EngineConfig(Strict):
 
     def __post_init__(self) -> None:
         for name in ("batch_s", "window_s", "longest_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; use seconds above 0")
+            seconds = getattr(self, name)
+            if seconds is not None and seconds <= 0:
+                raise ValueError(f"{name} is {seconds}; use seconds above 0")
         if not 0 <= self.context_s < self.window_s / 2:
             raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({self.window_s:g})")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; use 1 or more")
+
+    def at_once_s(self, *, on_cpu: bool) -> float:
+        """Seconds of audio in one forward pass of a CTC model. A processor works from its caches, which the activations
+        of a large batch leave; a GPU is idle without one.
+        """
+        return self.batch_s or (CPU_BATCH_S if on_cpu else GPU_BATCH_S)
+
+    def windows_at_once(self, window_s: float | None) -> int:
+        """Windows of an encoder-decoder model in one pass, at least 1. Its decoder reads all its weights for each token
+        of a batch, so that batches pay on a CPU too.
+        """
+        return 1 if window_s is None else max(1, int((self.batch_s or GPU_BATCH_S) // window_s))
 
 
 def refuse_seq2seq_settings(config: EngineConfig) -> None:

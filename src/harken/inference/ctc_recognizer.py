@@ -4,6 +4,7 @@ Shapes: B batch, F feature frames, M feature dimensions, T output frames, V voca
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 
@@ -34,15 +35,19 @@ class CtcRecognizer:
         subsampling: int,
         decoder: CtcDecoder | None = None,
         config: EngineConfig | None = None,
+        on_cpu: bool = True,
+        parallel: int = 1,
     ) -> None:
         """`subsampling` are the feature frames (samples, for models that hear those) of each output frame; `decoder`
-        None is the one of `config.ctc`.
+        None is the one of `config.ctc`; `on_cpu` says where `scorer` computes, and `parallel` how many threads may call
+        it at a time.
 
         Raises InputError for settings that would do nothing with a CTC model, and as `make_ctc_decoder` does.
         """
         self.config = config or EngineConfig()
         refuse_seq2seq_settings(self.config)
         self.scorer, self.tokenizer = scorer, tokenizer
+        self._at_once_s, self._parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
@@ -81,10 +86,14 @@ class CtcRecognizer:
             self._check(waveform)
         transcripts: dict[int, Transcript] = {}
         short = [i for i, waveform in enumerate(waveforms) if len(waveform) <= self._window_samples]
-        limit = seconds_to_samples(self.config.batch_s, sample_rate_hz=self.sample_rate_hz)
-        for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit):
-            indices = [short[place] for place in places]
-            for index, scores in zip(indices, self._scores([waveforms[i] for i in indices]), strict=True):
+        limit = seconds_to_samples(self._at_once_s, sample_rate_hz=self.sample_rate_hz)
+        batches = [
+            [short[place] for place in places]
+            for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit)
+        ]
+        found = self._scores_of_batches([[waveforms[i] for i in indices] for indices in batches])
+        for indices, scores_of in zip(batches, found, strict=True):
+            for index, scores in zip(indices, scores_of, strict=True):
                 transcripts[index] = self._transcript(self.decoder(scores), len(waveforms[index]))
         for index in set(range(len(waveforms))) - set(short):
             transcripts[index] = self._transcribe_long([waveforms[index]])
@@ -110,19 +119,21 @@ class CtcRecognizer:
 
         decoder, tokens = PieceDecoder(self.decoder), []
         windows = windows_of(counted(), self._grid)
-        at_once = max(1, int(self.config.batch_s // self.config.window_s))
-        while batch := list(islice(windows, at_once)):
-            for scores in self._window_scores(batch):
-                tokens += decoder.push(scores)
+        at_once = max(1, int(self._at_once_s // self.config.window_s))
+        while some := list(islice(windows, at_once * self._parallel)):
+            batches = [some[first : first + at_once] for first in range(0, len(some), at_once)]
+            found = self._scores_of_batches([[window.samples for window in batch] for batch in batches])
+            for window, scores in zip(some, chain.from_iterable(found), strict=True):
+                tokens += decoder.push(_heard(window, scores))
         return self._transcript(tokens + decoder.finish(), samples)
 
-    def _window_scores(self, windows: Sequence[Window]) -> Iterator[LogProbs]:
-        found = self._scores([window.samples for window in windows])
-        for window, scores in zip(windows, found, strict=True):
-            end = len(scores) if window.frames is None else window.first + window.frames
-            missing = end - len(scores)  # a front end that needs whole windows gives less at the edge of what it hears
-            kept = scores[window.first : end]
-            yield kept if missing <= 0 else np.concatenate([kept, silent_scores(missing, scores.shape[1])])
+    def _scores_of_batches(self, batches: Sequence[Sequence[Waveform]]) -> Iterator[list[LogProbs]]:
+        """Scores of each batch in order, `parallel` batches at a time."""
+        if self._parallel == 1 or len(batches) == 1:
+            yield from map(self._scores, batches)
+            return
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="score") as pool:
+            yield from pool.map(self._scores, batches)
 
     def _scores(self, waveforms: Sequence[Waveform]) -> list[LogProbs]:
         """(T, V) of each waveform."""
@@ -140,3 +151,11 @@ class CtcRecognizer:
     def _transcript(self, tokens: list[Token], samples: int) -> Transcript:
         duration_s = samples_to_seconds(samples, sample_rate_hz=self.sample_rate_hz)
         return transcript_of(tokens, self.tokenizer, frame_s=self.frame_s, duration_s=duration_s)
+
+
+def _heard(window: Window, scores: LogProbs) -> LogProbs:
+    """The scores of what a window is read for, its context left away."""
+    end = len(scores) if window.frames is None else window.first + window.frames
+    missing = end - len(scores)  # a front end that needs whole windows gives less at the edge of what it hears
+    kept = scores[window.first : end]
+    return kept if missing <= 0 else np.concatenate([kept, silent_scores(missing, scores.shape[1])])

@@ -57,7 +57,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> WhisperR
         interface.tokenizer,
         settings,
         longest_s=config.longest_s,
-        batch_windows=int(config.batch_s // (interface.features.pad_to_s or config.batch_s)),
+        batch_windows=config.windows_at_once(interface.features.pad_to_s),
     )
 
 

@@ -13,8 +13,8 @@ from harken.audio.decode import DecodeLimits, stream_audio
 from harken.core import HarkenError, InputError, Recognizer, RunFailed, Transcript, Waveform
 from harken.core.units import seconds_to_samples
 
-WINDOW_FILES = 64
-WINDOW_S = 1200.0
+WINDOW_FILES = 256
+WINDOW_S = 600.0
 LONG_S = 120.0
 READ_AHEAD = 24  # files
 

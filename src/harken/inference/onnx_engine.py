@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harken.audio.features import FeatureExtractor
 from harken.core import InputError, MissingPart
+from harken.core.machine import usable_cores
 from harken.inference.config import EngineConfig, Precision, refuse_ctc_settings
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.exported import ONNX, ExportRecord, check_fresh, exported_file
@@ -23,6 +24,8 @@ from harken.inference.whisper.settings import decoding_settings
 from harken.models.description import ModelInterface, read_interface
 from harken.text.whisper_tokenizer import WhisperTokenizer
 
+MOST_PARALLEL = 4
+"""Batches scored at a time on a CPU, each in memory of its own."""
 FEATURES, FRAMES, LOG_PROBS, OUTPUT_FRAMES = "features", "frames", "log_probs", "output_frames"
 MODEL_FILES: dict[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 """Names of the exports of a CTC model in onnx/, by precision."""
@@ -86,7 +89,8 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
     record = check_fresh(folder, ONNX)
     if isinstance(interface.tokenizer, WhisperTokenizer):
         return _whisper(folder, interface, record, config)
-    precision = choose_precision(config.precision, record, on_cpu=runs_on_cpu(config.device))
+    on_cpu = runs_on_cpu(config.device)
+    precision = choose_precision(config.precision, record, on_cpu=on_cpu)
     path = exported_file(folder, ONNX, MODEL_FILES[precision], record)
     scorer = OnnxCtcScorer(open_session(path, device=config.device, threads=config.threads))
     return CtcRecognizer(
@@ -95,6 +99,8 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         tokenizer=interface.tokenizer,
         subsampling=_subsampling(scorer, path, interface.description.vocab_size),
         config=config,
+        on_cpu=on_cpu,
+        parallel=min(config.threads or usable_cores(), MOST_PARALLEL) if on_cpu else 1,
     )
 
 
@@ -121,7 +127,7 @@ def _whisper(folder: Path, interface: ModelInterface, record: ExportRecord, conf
         tokenizer,
         decoding_settings(config.whisper, config, interface.description.settings.get("generation", {})),
         longest_s=config.longest_s,
-        batch_windows=int(config.batch_s // (interface.features.pad_to_s or config.batch_s)),
+        batch_windows=config.windows_at_once(interface.features.pad_to_s),
     )
 
 

@@ -91,7 +91,7 @@ def make_recognizer(
         own,
         settings,
         longest_s=config.longest_s,
-        batch_windows=int(config.batch_s // (features.pad_to_s or config.batch_s)),
+        batch_windows=config.windows_at_once(features.pad_to_s),
     )
 
 
@@ -104,6 +104,7 @@ def _ctc_recognizer(
         tokenizer=tokenizer,
         subsampling=model.subsampling,
         config=config,
+        on_cpu=device.type == "cpu",
     )
 
 

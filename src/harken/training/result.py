@@ -77,7 +77,7 @@ def _report(run: RunFolder, recipe: Recipe, assembler: Assembler, parts: ModelPa
         tokenizer=parts.tokenizer,
         config=EngineConfig(
             device=recipe.training.device,
-            batch_s=recipe.training.validation_batch_s or EngineConfig().batch_s,
+            batch_s=recipe.training.validation_batch_s,
             whisper=_GREEDY if isinstance(parts.model, Seq2SeqModel) else WhisperDecodingConfig(),
         ),
     )
