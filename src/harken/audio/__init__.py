@@ -4,14 +4,12 @@ The names of `features`, `augment` and `synthesis` are looked up when they are f
 does not pay for them.
 """
 
-from importlib import import_module
-from typing import Any
-
 from harken.audio.decode import decode_audio, decode_native, probe_audio
 from harken.audio.limits import AudioDecodeError, AudioInfo, DecodeLimits
 from harken.audio.quality import AudioQuality, measure_quality, peak_normalize
 from harken.audio.resample import resample
 from harken.audio.vad import SpeechDetector, VadConfig, VadState, detect_speech
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "FeatureConfig": "features",
@@ -85,9 +83,4 @@ __all__ = [
     "resample",
     "synthesize",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.audio.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.audio' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -1,7 +1,6 @@
 """Floor 5: hardware, data set and model to a plan: batch sizes, memory and time of a training, known before it runs."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "ASRConfigManager": "manager",
@@ -31,9 +30,4 @@ _HOMES = {
     "read_plan": "plan",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.autoconfig.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.autoconfig' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -3,8 +3,9 @@
 Names are looked up in their modules on first use, so that importing this room costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harken.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from harken.data.augment import AugmentedSet, Treatment, augment_utterances, random_treatments
@@ -115,12 +116,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
+__getattr__ = lazy_names(__name__, _HOME_OF)
 
 
 def __dir__() -> list[str]:

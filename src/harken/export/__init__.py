@@ -1,7 +1,6 @@
 """Floor 4: model folders for other runtimes, each export checked against its original on real audio."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "Clip": "clips",
@@ -20,9 +19,4 @@ _HOMES = {
     "write_repository": "triton",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.export.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.export' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

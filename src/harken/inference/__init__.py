@@ -1,7 +1,6 @@
 """Floor 3: engines that run model folders, decoding, transcription of many files."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "CtcDecodingConfig": "ctc.config",
@@ -18,9 +17,4 @@ _HOMES = {
     "transcribe_files": "files",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.inference.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.inference' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -1,7 +1,6 @@
 """Floor 2: acoustic models, their families found by name, and model folders."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "CtcModel": "family",
@@ -36,9 +35,4 @@ _HOMES = {
     "variant_of": "variants",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.models.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.models' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

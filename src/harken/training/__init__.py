@@ -1,7 +1,6 @@
 """Floor 4: recipes, the training loop, checkpoints, recovery."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "Interrupted": "loop",
@@ -14,9 +13,4 @@ _HOMES = {
     "train": "run",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.training.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.training' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

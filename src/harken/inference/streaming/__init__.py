@@ -1,7 +1,6 @@
 """Recognition of audio while it is heard: `state, events = step(state, chunk)`."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "AgreementConfig": "config",
@@ -21,9 +20,4 @@ _HOMES = {
     "event_json": "events",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.inference.streaming.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.inference.streaming' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

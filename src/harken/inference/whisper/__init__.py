@@ -1,7 +1,6 @@
 """Whisper at inference: windows of sound to timed text, whatever runs the network."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "TorchWhisperBackend": "torch_backend",
@@ -10,9 +9,4 @@ _HOMES = {
     "WhisperRecognizer": "recognizer",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.inference.whisper.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.inference.whisper' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

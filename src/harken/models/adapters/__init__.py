@@ -1,7 +1,6 @@
 """Small trainable parts on a base model: LoRA and bottleneck adapters, freezing, several adapters by name."""
 
-from importlib import import_module
-from typing import Any
+from harken.core.lazy import lazy_names
 
 _HOMES = {
     "AdapterConfig": "config",
@@ -21,9 +20,4 @@ _HOMES = {
     "unfreeze": "freeze",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"harken.models.adapters.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'harken.models.adapters' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
