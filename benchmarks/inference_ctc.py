@@ -58,11 +58,16 @@ def against_transformers(name: str, smoke: bool) -> dict[str, Any]:
 
 
 def against_sherpa(name: str, smoke: bool) -> dict[str, Any]:
+    """On the same ONNX files; and our own PyTorch beside them, as the eager rival of a model that others do not run."""
+    import torch
+
+    torch.set_num_threads(1)
     folder = make_conformer(Path(name), TINY if smoke else MEDIUM)
     waveforms = read_audio(write_audio(Path(name) / "audio", 4 if smoke else 20))
     files = {FP32: MODEL_FILES["fp32"], DYNAMIC: MODEL_FILES["int8"]}
     ours = {FP32: _engine(folder, "onnx", "fp32"), DYNAMIC: _engine(folder, "onnx", "int8")}
     readers = {kind: _texts(recognizer, waveforms) for kind, recognizer in ours.items()}
+    readers["torch"] = _texts(_engine(folder, "torch"), waveforms)
     readers |= {f"sherpa-onnx, {kind}": _sherpa(folder, file, waveforms) for kind, file in files.items()}
     texts = {reader: read() for reader, read in readers.items()}
     timings = interleaved(readers, 2 if smoke else 9)
@@ -74,6 +79,8 @@ def against_sherpa(name: str, smoke: bool) -> dict[str, Any]:
         figures[kind] = cost(timings[kind], audio_s)
         # Rounding of the activations' scales turns the last digit of a feature into other units, with random weights.
         figures[f"{kind}, equal to sherpa-onnx"] = equal_texts(texts[kind], texts[rival], needed=kind == FP32)
+    figures[f"{FP32} over torch eager"] = cost_ratio(timings, FP32, "torch", MOST_EAGER)
+    figures[f"{FP32}, equal to torch"] = equal_texts(texts[FP32], texts["torch"], needed=True)
     rivals = {rival: cost(timings[rival], audio_s) for rival in readers if rival not in ours}
     return _result("Conformer of 12 million", figures, rivals)
 
