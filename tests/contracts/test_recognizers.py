@@ -52,6 +52,21 @@ class Forgetful:
         return [replace(item) for item in reversed(made)]
 
 
+class Trusting(Forgetful):
+    """Breaks another: takes whatever comes."""
+
+    def transcribe_batch(self, waveforms: list[Waveform]) -> list[Transcript]:
+        return [self.transcribe(waveform) for waveform in waveforms]
+
+    def transcribe(self, audio: Waveform | str | Path) -> Transcript:
+        return Transcript(text="a" if len(audio) > 1 else "", duration_s=len(audio) / 16_000)
+
+
+def test_a_recognizer_that_takes_anything_is_found_out() -> None:
+    with pytest.raises(AssertionError, match="audio with NaN is not refused"):
+        check_recognizer(Trusting(), noise())
+
+
 def test_a_broken_promise_is_named() -> None:
     with pytest.raises(AssertionError, match="waveform 0: '16000' alone, '24000' in a batch"):
         check_recognizer(Forgetful(), noise())

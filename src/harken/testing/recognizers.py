@@ -1,10 +1,11 @@
 """The contract of a recognizer, for engines of our own and of others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from harken.core import Recognizer, Waveform, Word
+from harken.core import HarkenError, Recognizer, Waveform, Word
 
 
 def check_recognizer(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> None:
@@ -34,6 +35,32 @@ def check_recognizer(recognizer: Recognizer, waveforms: Sequence[Waveform]) -> N
     for samples in (0, 1):
         short = recognizer.transcribe(np.zeros(samples, np.float32))
         assert short.text == "", f"{samples} samples of silence give {short.text!r}"
+    recognizer.transcribe(waveforms[0][: rate // 100])  # 10 ms: whatever it says, no error
+    for what, wrong in wrong_waveforms(waveforms[0]).items():
+        for batch in ([wrong], [waveforms[0], wrong]):
+            assert _refused(recognizer, batch), f"{what} is not refused with an error of harken.core"
+    again = [transcript.text for transcript in recognizer.transcribe_batch(list(waveforms))]
+    assert again == texts, "what was refused changes later results"
+
+
+def wrong_waveforms(waveform: Waveform) -> dict[str, Any]:
+    """What no recognizer takes, by name, made of a waveform that it takes."""
+    holes, loud = waveform.copy(), waveform.copy()
+    holes[len(holes) // 2], loud[-1] = np.nan, np.inf
+    return {
+        "audio with NaN": holes,
+        "audio with an infinity": loud,
+        "audio of two channels": np.stack([waveform, waveform]),
+        "16-bit integers": (waveform * 32_767).astype(np.int16),
+    }
+
+
+def _refused(recognizer: Recognizer, batch: Sequence[Waveform]) -> bool:
+    try:
+        recognizer.transcribe_batch(batch)
+    except HarkenError:
+        return True
+    return False
 
 
 def _check_words(place: int, words: Sequence[Word], length_s: float) -> None:
