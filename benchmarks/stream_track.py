@@ -1,18 +1,18 @@
-"""A long recording made of held-out spoken digits, with the time of every word, and what a stream said of it when.
+"""A long recording made of held-out spoken digits, with the time of every word, and how late a stream told them.
 
 Sentences are of 2 to 7 clips of one speaker with short gaps, as the digits recipes are trained; a pause follows each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from harken.audio.decode import decode_native
 from harken.audio.resample import resample
-from harken.core import Utterance, Waveform, keyed_generator
-from harken.evaluation import align_words
-from harken.inference.streaming.events import Committed, Endpoint, Final, Partial, StreamEvent
+from harken.core import Utterance, Waveform, Word, keyed_generator
+from harken.evaluation.streaming import Heard
+from harken.evaluation.word_latency import WordLatencies, word_latencies
 
 RATE_HZ = 16_000
 CLIP_RATE_HZ = 8_000
@@ -78,64 +78,18 @@ def _floor_noise(clip: Waveform, samples: int, generator: np.random.Generator) -
     return noise
 
 
-@dataclass(kw_only=True)
-class Watch:
-    """What was shown, and when. `tell` takes events with the time they arrived at, computing included."""
-
-    committed: list[tuple[str, float]] = field(default_factory=list)  # words and their times
-    shown_since: list[tuple[str, float]] = field(default_factory=list)  # words on the screen, since when each stands
-    first_shown: dict[tuple[int, str], float] = field(default_factory=dict)
-    corrections: int = 0
-    endpoints: list[tuple[Endpoint, float]] = field(default_factory=list)
-    _tentative: list[str] = field(default_factory=list)
-
-    def tell(self, events: Sequence[StreamEvent], arrived_s: float) -> None:
-        for event in events:
-            if isinstance(event, Committed):
-                self.committed += [(word.text, arrived_s) for word in event.words]
-                # The words that are committed leave the tentative text; the next partial event says what remains.
-                self._tentative = self._tentative[len(event.words) :]
-            elif isinstance(event, Partial):
-                self._tentative = event.text.split()
-            elif isinstance(event, Endpoint):
-                self.endpoints.append((event, arrived_s))
-        if any(not isinstance(event, Final) for event in events):
-            self._show(arrived_s)
-
-    def _show(self, now_s: float) -> None:
-        words = [word for word, _ in self.committed] + self._tentative
-        before = [word for word, _ in self.shown_since]
-        kept = next(
-            (i for i, (a, b) in enumerate(zip(words, before, strict=False)) if a != b), min(len(words), len(before))
-        )
-        self.corrections += len(before) - kept
-        self.shown_since = self.shown_since[:kept] + [(word, now_s) for word in words[kept:]]
-        for place in range(kept, len(words)):
-            self.first_shown.setdefault((place, words[place]), now_s)
-
-
-def latencies_s(track: Track, watch: Watch) -> tuple[list[float], list[float]]:
+def latencies(track: Track, heard: Heard) -> WordLatencies:
     """For each word that was recognised: from its end until it was first shown in its place, and until committed."""
-    said, heard = [word for word, _, _ in track.words], [word for word, _ in watch.committed]
-    shown, committed = [], []
-    reference = hypothesis = 0
-    for operation in align_words(said, heard):
-        if operation.kind == "C":
-            end_s = track.words[reference][2]
-            shown.append(watch.first_shown[(hypothesis, heard[hypothesis])] - end_s)
-            committed.append(watch.committed[hypothesis][1] - end_s)
-        reference += operation.kind != "I"
-        hypothesis += operation.kind != "D"
-    return shown, committed
+    times = [Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in track.words]
+    return word_latencies(times, heard.words)
 
 
-def first_partial_s(track: Track, watch: Watch) -> list[float]:
+def first_partial_s(track: Track, heard: Heard) -> list[float]:
     """For each sentence: from the beginning of its speech until a word of it was shown."""
-    times = sorted(watch.first_shown.values())
     begins = [sentence.words[0][1] for sentence in track.sentences]
     found = []
     for begin_s, next_s in zip(begins, [*begins[1:], np.inf], strict=True):
-        shown = next((time_s for time_s in times if begin_s < time_s < next_s), None)
+        shown = next((time_s for time_s in heard.appeared_s if begin_s < time_s < next_s), None)
         if shown is not None:
             found.append(shown - begin_s)
     return found

@@ -28,6 +28,7 @@ COMMANDS = [
     ),
     ["bench"],
     ["bench", "inference"],
+    ["bench", "streaming"],
     ["export"],
     ["stream"],
     ["lm"],

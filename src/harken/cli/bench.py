@@ -1,16 +1,18 @@
-"""`harken bench`: how fast a model is on this machine, engine against engine."""
+"""`harken bench`: how fast a model is on this machine, engine against engine, and as a stream."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harken.cli import bench_streaming
 from harken.cli.output import note, print_json
 
 if TYPE_CHECKING:
     from harken.evaluation.speed import SpeedReport
 
 app = typer.Typer(help="How fast a model is on this machine.", no_args_is_help=True)
+app.command("streaming")(bench_streaming.streaming)
 
 
 @app.command("inference")

@@ -76,7 +76,7 @@ def evaluate_model(
     recognizer = load(model, engine=runs, config=engine_config)
     if runs != "torch":
         facts["engine"] = runs if precision == "auto" else f"{runs}, {precision}"
-    read = _reader(recognizer.sample_rate_hz)
+    read = audio_reader(recognizer.sample_rate_hz)
     with _progress([condition.name for condition in chosen]) as progress:
         report = evaluate_recognizer(
             recognizer,
@@ -129,7 +129,7 @@ def score_texts(
         config=config,
         background=background,
     )
-    return _finish(report, baseline, scoring, out, utterances, _reader(TEXT_RATE_HZ), TEXT_RATE_HZ)
+    return _finish(report, baseline, scoring, out, utterances, audio_reader(TEXT_RATE_HZ), TEXT_RATE_HZ)
 
 
 def _config(scoring: Scoring, normalizer: str) -> "ReportConfig":
@@ -245,7 +245,8 @@ def _model_name(folder: Path) -> str:
     return folder.parent.name if folder.name == "model" else folder.name
 
 
-def _reader(sample_rate_hz: int) -> "LoadAudio":
+def audio_reader(sample_rate_hz: int) -> "LoadAudio":
+    """What reads an utterance's waveform at a rate, for evaluation."""
     from harken.audio.decode import decode_audio
 
     return lambda utterance: decode_audio(

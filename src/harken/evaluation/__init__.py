@@ -69,8 +69,12 @@ if TYPE_CHECKING:
         sign_flip_test,
     )
     from harken.evaluation.statistics.power import Detectable, SampleSize, minimum_detectable_difference
+    from harken.evaluation.streaming import Heard, listen, single_pass_times, stream_mode, with_single_pass_texts
+    from harken.evaluation.word_latency import HeardWord, WordLatencies, word_latencies
 
 _HOMES = {
+    "streaming": ("Heard", "listen", "single_pass_times", "stream_mode", "with_single_pass_texts"),
+    "word_latency": ("HeardWord", "WordLatencies", "word_latencies"),
     "scoring.alignment": (
         "CorpusAlignment",
         "Operation",
@@ -215,6 +219,14 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "word_latencies",
+    "with_single_pass_texts",
+    "stream_mode",
+    "single_pass_times",
+    "listen",
+    "WordLatencies",
+    "HeardWord",
+    "Heard",
     "Answer",
     "Background",
     "CONDITIONS",

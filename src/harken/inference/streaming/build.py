@@ -6,6 +6,7 @@ from typing import Any
 
 from harken.audio.vad import SpeechDetector
 from harken.core import InputError, Recognizer
+from harken.inference.config import EngineConfig
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.engines import load
 from harken.inference.exported import ONNX, read_record
@@ -32,8 +33,10 @@ class StreamParts:
     network: OnnxChunkNetwork | None = None
 
 
-def stream_parts(model: Any, processor: Any = None, *, engine: str = "auto") -> StreamParts:
-    """What runs a model folder, a recognizer, or a model in memory with its processor.
+def stream_parts(
+    model: Any, processor: Any = None, *, engine: str = "auto", config: EngineConfig | None = None
+) -> StreamParts:
+    """What runs a model folder (by `engine` and `config`), a recognizer, or a model in memory with its processor.
 
     A folder whose model was trained with chunks runs its streaming export, or without one torch, unless `engine` says
     otherwise. Raises as `harken.load` does, and InputError for a model in memory without a processor, and for a
@@ -43,7 +46,7 @@ def stream_parts(model: Any, processor: Any = None, *, engine: str = "auto") -> 
     if ready and processor is not None:
         raise InputError("The processor is not used: the model comes with its own.", hint="Leave it out.")
     if isinstance(model, str | Path):
-        return _folder_parts(Path(model), engine)
+        return _folder_parts(Path(model), engine, config or EngineConfig())
     if isinstance(model, Recognizer):
         return StreamParts(recognizer=model)
     if processor is None:
@@ -56,15 +59,16 @@ def stream_parts(model: Any, processor: Any = None, *, engine: str = "auto") -> 
     return StreamParts(recognizer=make_recognizer(model, features=processor.features, tokenizer=processor.tokenizer))
 
 
-def _folder_parts(folder: Path, engine: str) -> StreamParts:
+def _folder_parts(folder: Path, engine: str, config: EngineConfig) -> StreamParts:
     description = read_description(folder)
     chunked = description.settings.get("chunk_frames") is not None
     if chunked and description.features.get("normalize", "none") == "none" and engine in ("auto", "onnx"):
         record = read_record(folder, ONNX)
         if record is not None and FILE in record.files:
-            return StreamParts(recognizer=load(folder, engine="onnx"), network=open_network(folder))
+            network = open_network(folder, device=config.device, threads=config.threads)
+            return StreamParts(recognizer=load(folder, engine="onnx", config=config), network=network)
         engine = "torch" if engine == "auto" else engine
-    return StreamParts(recognizer=load(folder, engine=engine))
+    return StreamParts(recognizer=load(folder, engine=engine, config=config))
 
 
 def build_streamer(
