@@ -10,7 +10,7 @@ from harken.cli.output import complain, counted, note
 from harken.cli.progress import progress_on_stderr
 
 if TYPE_CHECKING:
-    from harken.core import Transcript
+    from harken.core import Recognizer, Transcript
     from harken.inference.config import EngineConfig
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
@@ -33,7 +33,12 @@ def transcribe(
     files: Annotated[
         list[str], typer.Argument(help="Audio files of any format, folders of them, or URLs.", metavar="FILE...")
     ],
-    model: ModelOption,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model. This or --routes.")
+    ] = None,
+    routes: Annotated[
+        Path | None, typer.Option(help="YAML file that names a model for each language; the language is detected.")
+    ] = None,
     style: Annotated[str, typer.Option("--format", "-f", help="txt, json, srt, vtt or tsv.")] = "txt",
     out: Annotated[Path | None, typer.Option(help="Folder for one transcript file per audio file.")] = None,
     resume: Annotated[
@@ -59,14 +64,17 @@ def transcribe(
 ) -> None:
     """Transcribe audio files of any length.
 
-    One file's transcript is printed as it is; with several, each line names its file. A file that cannot be read is
-    reported and the others go on; the exit code is 2 then.
+    One file's transcript is printed as it is; with several, each line names its file, and with --routes the language.
+    A file that cannot be read is reported and the others go on; the exit code is 2 then.
     """
     from harken.core import InputError
     from harken.inference.engines import load
     from harken.inference.files import transcribe_files
     from harken.inference.formats import FORMATS, render
 
+    if (model is None) == (routes is None):
+        what = "There is no model." if model is None else "--model and --routes exclude each other."
+        raise InputError(what, hint="Give one of --model and --routes.")
     style = "json" if json_output else style
     if style not in FORMATS:
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
@@ -81,8 +89,13 @@ def transcribe(
         return
     settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
     ctc = {"lm": lm, "lm_weight": lm_weight, "hotwords": hotwords}
-    config = engine_config(model, settings, beam=beam, ctc=ctc, whisper={"word_times": word_times})
-    recognizer = load(model, engine=engine, config=config)
+    whisper = {"word_times": word_times}
+    if model is None:
+        assert routes is not None
+        recognizer = _router(routes, {"engine": engine, **settings, "beam": beam, **ctc, **whisper})
+    else:
+        config = engine_config(model, settings, beam=beam, ctc=ctc, whisper=whisper)
+        recognizer = load(model, engine=engine, config=config)
     failed = 0
     with progress_on_stderr("transcribing") as progress:
         for number, result in enumerate(transcribe_files(recognizer, left), start=1):
@@ -91,11 +104,25 @@ def transcribe(
                 complain(str(result.error))
             else:
                 text = render(_tidied(result.transcript) if tidy else result.transcript, style)
-                _give(result.path, text, style, targets.get(result.path), several=len(files) > 1)
+                heard = (result.transcript.language or "") if routes is not None else None
+                _give(result.path, text, style, targets.get(result.path), several=len(files) > 1, language=heard)
             progress(number, len(left))
     if failed:
         note(f"{counted(failed, 'file')} of {len(files)} could not be transcribed.")
         raise typer.Exit(2)
+
+
+def _router(routes: Path, options: Mapping[str, Any]) -> "Recognizer":
+    """The router of a file, which has its models' settings: `options` that were given would do nothing."""
+    from harken.core import InputError
+    from harken.inference.routing import LanguageRouter
+
+    told = next((name for name, value in options.items() if value not in (None, False, "auto")), None)
+    if told is not None:
+        raise InputError(
+            f"--{told.replace('_', '-')} does nothing with --routes.", hint=f"Set it for a model in {routes}."
+        )
+    return LanguageRouter.load(routes)
 
 
 def engine_config(
@@ -128,15 +155,15 @@ def _tidied(transcript: "Transcript") -> "Transcript":
     return replace(transcript, text=tidied(transcript.text), segments=segments)
 
 
-def _give(path: str, text: str, style: str, target: Path | None, *, several: bool) -> None:
-    """Print a transcript, or write it to its file."""
+def _give(path: str, text: str, style: str, target: Path | None, *, several: bool, language: str | None) -> None:
+    """Print a transcript, or write it to its file. `language` is shown where it was to be detected, "" in doubt."""
     if target is None:
-        typer.echo(_named(path, text, style) if several else text, nl=False)
+        typer.echo(_named(path, text, style, language) if several else text, nl=False)
         return
     from harken.core.files import write_text
 
     write_text(target, text)
-    note(f"{path} -> {target}")
+    note(f"{path} -> {target}" + (f" ({language})" if language else ""))
 
 
 def _files_of(file: str) -> list[str]:
@@ -168,9 +195,9 @@ def _targets(files: list[str], out: Path, style: str) -> dict[str, Path]:
     return dict(zip(files, targets, strict=True))
 
 
-def _named(path: str, text: str, style: str) -> str:
+def _named(path: str, text: str, style: str, language: str | None) -> str:
     if style == "txt":
-        return f"{path}\t{text}"
+        return f"{path}\t{text}" if language is None else f"{path}\t{language}\t{text}"
     if style == "json":
         import json
 

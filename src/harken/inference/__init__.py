@@ -3,6 +3,11 @@
 from harken.core.lazy import lazy_names
 
 _HOMES = {
+    "LanguageDetector": "language_detection",
+    "LanguageRouter": "routing",
+    "Route": "routes",
+    "RoutedModel": "routes",
+    "RoutesConfig": "routes",
     "CtcDecodingConfig": "ctc.config",
     "CtcRecognizer": "ctc_recognizer",
     "OnnxCtcScorer": "onnx_engine",
