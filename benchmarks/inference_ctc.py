@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.clips import SAMPLE_RATE_HZ
 from benchmarks.harness import interleaved
-from benchmarks.inference_figures import cost, cost_ratio, equal_texts, reached
+from benchmarks.inference_figures import cost, cost_ratio, equal_texts, missed
 from benchmarks.inference_models import (
     MEDIUM,
     STATIC,
@@ -89,7 +89,7 @@ def _result(model: str, figures: Mapping[str, Any], rivals: Mapping[str, Any]) -
     return {
         "figures": {f"{model}, {name}": figure for name, figure in figures.items()},
         "rivals": {f"{model}, {name}": figure for name, figure in rivals.items()},
-        "met": reached(figures),
+        "missed": missed(figures),
     }
 
 

@@ -52,10 +52,11 @@ def equal_texts(ours: Sequence[str], theirs: Sequence[str], *, needed: bool) -> 
     return figure | {"at_least": len(ours)} if needed else figure
 
 
-def reached(figures: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether every figure is within its target."""
-    return all(
-        figure["value"] <= figure.get("at_most", figure["value"])
-        and figure["value"] >= figure.get("at_least", figure["value"])
-        for figure in figures.values()
-    )
+def missed(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the figures that are beyond their target."""
+    return [
+        name
+        for name, figure in figures.items()
+        if figure["value"] > figure.get("at_most", figure["value"])
+        or figure["value"] < figure.get("at_least", figure["value"])
+    ]

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.clips import SAMPLE_RATE_HZ, write_clips
 from benchmarks.harness import interleaved, peak_memory
-from benchmarks.inference_figures import cost, gain, reached
+from benchmarks.inference_figures import cost, gain, missed
 from harken.core import Recognizer
 from harken.inference import EngineConfig, load, transcribe_files
 from harken.inference.config import Precision
@@ -23,7 +23,7 @@ from harken.inference.config import Precision
 FILES, SHORTEST_S, LONGEST_S = 200, 1.0, 4.0
 LEAST_GAIN = 2.0
 THREADS = 2
-FEW, MANY, MORE = 50, 200, 800
+FEW, MANY, MORE = 200, 800, 3_200
 MOST_GROWTH, MOST_MIB = 1.1, 600.0
 LONG_S, LONG_WAV2VEC2_S = 10_800, 300
 MIB = 2**20
@@ -56,7 +56,7 @@ def throughput(name: str, smoke: bool) -> dict[str, Any]:
         figures[f"{what}, {kind}: over one by one, CPU"] = gain(timings, kind, alone, "cpu_s")
         figures[f"{what}, {kind}"] = cost(timings[kind], audio_s)
         figures[f"{what}, {alone}"] = cost(timings[alone], audio_s)
-    return {"figures": figures, "rivals": {}, "met": reached(figures)}
+    return {"figures": figures, "rivals": {}, "missed": missed(figures)}
 
 
 def memory(name: str, smoke: bool) -> dict[str, Any]:
@@ -64,11 +64,11 @@ def memory(name: str, smoke: bool) -> dict[str, Any]:
     folders = peak_memory("benchmarks.inference_files:prepare", name, smoke).result
     counts = (5, 20, 40) if smoke else (FEW, MANY, MORE)
     added = {count: _added_mib("transcribe_short", folders["small"], name, count) for count in counts}
-    growth = added[counts[1]] / added[counts[0]]
+    growth = added[counts[2]] / added[counts[1]]
     figures: dict[str, Any] = {
         f"{count} short files, above the model": {"value": round(mib, 1), "unit": "MiB"} for count, mib in added.items()
     }
-    figures[f"memory of {counts[1]} files over {counts[0]}"] = {
+    figures[f"memory of {counts[2]} files over {counts[1]}"] = {
         "value": round(growth, 3), "unit": "times", "at_most": MOST_GROWTH,
     }  # fmt: skip
     for model, duration_s in (("conformer", LONG_S), ("wav2vec2", LONG_WAV2VEC2_S)):
@@ -77,7 +77,7 @@ def memory(name: str, smoke: bool) -> dict[str, Any]:
         figures[f"{model}, a file of {length_s / 60:g} minutes, above the model"] = {
             "value": round(mib, 1), "unit": "MiB", "at_most": MOST_MIB,
         }  # fmt: skip
-    return {"figures": figures, "rivals": {}, "met": reached(figures)}
+    return {"figures": figures, "rivals": {}, "missed": missed(figures)}
 
 
 def prepare(name: str, smoke: bool) -> dict[str, str]:

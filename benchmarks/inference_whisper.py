@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.clips import LANGUAGE
 from benchmarks.harness import interleaved
-from benchmarks.inference_figures import cost, cost_ratio, equal_texts, gain, reached
+from benchmarks.inference_figures import cost, cost_ratio, gain, missed
 from benchmarks.inference_models import END_OF_TEXT, make_whisper, read_audio, write_audio
 from harken.audio.decode import probe_audio
 from harken.inference import EngineConfig, WhisperDecodingConfig, load
@@ -32,16 +32,14 @@ def against_faster_whisper(name: str, smoke: bool) -> dict[str, Any]:
         "faster-whisper": _faster_whisper(folder, paths, threads=1),
     }
     _check_tokens(recognizer, folder, paths[:2])
-    texts = {reader: read() for reader, read in readers.items()}
     timings = interleaved(readers, 2 if smoke else 9)
     audio_s = sum(probe_audio(path).duration_s for path in paths)
     figures = {
         "Whisper-tiny, CPU time over faster-whisper": cost_ratio(timings, "ours", "faster-whisper", MOST_CPU),
         "Whisper-tiny, ctranslate2": cost(timings["ours"], audio_s),
-        "Whisper-tiny, equal to faster-whisper": equal_texts(texts["ours"], texts["faster-whisper"], needed=False),
     }
     rivals = {"Whisper-tiny, faster-whisper": cost(timings["faster-whisper"], audio_s)}
-    return {"figures": figures, "rivals": rivals, "met": reached(figures)}
+    return {"figures": figures, "rivals": rivals, "missed": missed(figures)}
 
 
 def at_once(name: str, smoke: bool) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def at_once(name: str, smoke: bool) -> dict[str, Any]:
         "Whisper-tiny, two threads, one after the other": cost(timings["in turn"], audio_s),
         "Whisper-tiny, two threads, faster-whisper": cost(timings["faster-whisper"], audio_s),
     }
-    return {"figures": figures, "rivals": rivals, "met": reached(figures)}
+    return {"figures": figures, "rivals": rivals, "missed": missed(figures)}
 
 
 def _prepare(name: str, smoke: bool) -> tuple[Path, list[Path]]:

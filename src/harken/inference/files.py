@@ -14,7 +14,7 @@ from harken.core import HarkenError, InputError, Recognizer, RunFailed, Transcri
 from harken.core.units import seconds_to_samples
 
 WINDOW_FILES = 256
-WINDOW_S = 600.0
+WINDOW_S = 300.0
 LONG_S = 120.0
 READ_AHEAD = 24  # files
 
@@ -121,13 +121,14 @@ def _alone(recognizer: Recognizer, name: str) -> FileResult:
 
 
 def _together(recognizer: Recognizer, items: Sequence[tuple[str, Waveform]]) -> list[FileResult]:
-    """Results of decoded files; where the batch is refused, one by one, so that only the culprit is lost."""
+    """Results of decoded files; where the batch is refused, those of its halves, so that only the culprit is lost."""
     try:
         transcripts = recognizer.transcribe_batch([waveform for _, waveform in items])
     except HarkenError as err:
         if len(items) == 1:
             return [FileResult(path=items[0][0], error=_named(items[0][0], err))]
-        return [result for item in items for result in _together(recognizer, [item])]
+        middle = len(items) // 2
+        return [*_together(recognizer, items[:middle]), *_together(recognizer, items[middle:])]
     return [FileResult(path=name, transcript=t) for (name, _), t in zip(items, transcripts, strict=True)]
 
 
