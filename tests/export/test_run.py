@@ -75,6 +75,20 @@ def test_static_that_cannot_be_becomes_dynamic_and_says_so(
     assert "no products" in quantization["why"]
 
 
+def test_where_both_kinds_of_int8_fail_both_are_told(
+    model_folder: Path, make_manifest: MakeManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {**ctc_export.LIMITS, "int8": ctc_export.LIMITS["int8"].__class__(log_prob=0.0)}
+    monkeypatch.setattr(ctc_export, "LIMITS", strict)
+    message = r"says: log probabilities differ by .* Before it, static: .* no products"
+    with pytest.raises(RunFailed, match=message) as caught:
+        list(export_model(model_folder, ["onnx-int8"], manifest=make_manifest(TEXTS)))
+    assert caught.value.hint.startswith("It was removed.")
+    with pytest.raises(RunFailed, match="says: log probabilities") as caught:
+        list(export_model(model_folder, ["onnx-int8"], files=[make_manifest(TEXTS).parent / "5.wav"]))
+    assert "Before it" not in caught.value.message  # without a manifest there is no static kind
+
+
 def test_an_export_of_other_weights_fails_and_leaves_nothing(
     model_folder: Path, make_manifest: MakeManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from harken.core import Waveform
+from harken.core.files import sha256_file
 from harken.export.run import export_model
 from harken.export.triton import TritonConfig, write_repository
 from harken.inference.config import EngineConfig
+from harken.inference.exported import read_record, weights_identity
 from harken.inference.onnx_engine import OnnxCtcScorer
 from harken.inference.onnx_session import open_session
 from harken.inference.torch_engine import load_engine
@@ -201,3 +203,15 @@ def test_settings_reach_the_configuration(model_folder: Path, tmp_path: Path) ->
 def test_settings_are_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TritonConfig(**changes)
+
+
+def test_the_check_is_kept_in_the_folder(repository: Path) -> None:
+    record = read_record(repository.parent, "triton")
+    assert record is not None
+    assert record.identity == weights_identity(repository.parent)
+    graph = "harken_ctc/1/model.onnx"
+    assert list(record.files) == [graph]
+    entry = record.files[graph]
+    assert entry["sha256"] == sha256_file(repository / graph)
+    assert entry["parity"]["texts_differing"] == 0
+    assert entry["parity"]["largest_difference"] <= entry["parity"]["limits"]["log_prob"] == 1e-3

@@ -40,6 +40,8 @@ from harken.models.folder import LoadedModel
 _log = logging.getLogger(__name__)
 
 TRITON = "triton"
+BEFORE = "Before it, "
+"""What a message begins with that says why the static kind of int8 was not taken either."""
 
 
 class CtcExport:
@@ -116,7 +118,11 @@ class CtcExport:
                 _log.warning("%s Quantising dynamically instead.", why)
         quantize_dynamic(source, path)
         add_metadata(path, self.metadata)
-        return self._checked(path, "int8"), {"method": "dynamic", **({"why": why} if why else {})}
+        try:
+            return self._checked(path, "int8"), {"method": "dynamic", **({"why": why} if why else {})}
+        except RunFailed as err:
+            both = f"{err.message} {BEFORE}{why}" if why else err.message
+            raise RunFailed(both, hint=err.hint) from err
 
     def _streaming(self) -> TargetResult:
         path = self.work / STREAMING_FILE
@@ -173,6 +179,10 @@ class CtcExport:
         if placed.exists():
             shutil.rmtree(placed)
         repository.rename(placed)
+        graph = next(path.relative_to(repository) for path in written if path.name == MODEL_FILES["fp32"])
+        entry = {"sha256": sha256_file(placed / graph), "bytes": size, "precision": "fp32"}
+        # Triton passes over files in the root of a repository: its models are folders.
+        add_to_record(self.loaded.folder, TRITON, {str(graph): {**entry, "parity": parity.record(LIMITS["fp32"])}})
         return TargetResult(
             target="triton", path=placed, size_bytes=size, parity=parity, note=f"{len(written)} files, fp32"
         )

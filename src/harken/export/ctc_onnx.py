@@ -12,9 +12,10 @@ PyTorch on other sizes.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 DYNAMO, TRACE = "torch.export", "torch.jit.trace"
 OPSETS = {DYNAMO: 20, TRACE: 17}  # 20 has GELU as one operator; the older exporter ends at 17 where it is reliable
-TOLERANCE = 1e-3  # of log probabilities, between PyTorch and a graph that counts as right
+TOLERANCE = 1e-3  # between PyTorch and a graph that counts as right: of log probabilities, or of the largest number
 _EXAMPLE, _OTHERS = (2, 65), ((1, 34), (3, 101))  # (batch, output frames)
 
 
@@ -70,24 +71,50 @@ def export_ctc(model: CtcModel, path: Path, *, dimensions: int, vocab_size: int,
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         reasons.append(f"{exporters.pop(0)[0]}: not tried, it fixes the batch of recurrent layers to the example's")
         _log.info("%s", reasons[-1])
-    for name, write in exporters:
+    example = _example(model, *_EXAMPLE, dimensions=dimensions)
+    return write_first_right(
+        path,
+        {name: partial(write, graph, example) for name, write in exporters},
+        lambda file: _difference(graph, file, dimensions=dimensions),
+        finish=lambda file: finish_graph(file, metadata, _axes(dimensions, vocab_size)),
+        what="log probabilities",
+        reasons=reasons,
+    )
+
+
+def write_first_right(
+    path: Path,
+    exporters: Mapping[str, Callable[[Path], None]],
+    difference_of: Callable[[Path], float],
+    *,
+    finish: Callable[[Path], None],
+    what: str,
+    reasons: Sequence[str] = (),
+) -> Exporter:
+    """Write a graph with the first of `exporters`, by name, whose file agrees with PyTorch, and `finish` it.
+
+    `difference_of` a file says how far `what` in it are off for sizes the exporter did not see. `reasons` say why
+    others were not tried. Raises RunFailed, with what became of each, where none is right.
+    """
+    failed = list(reasons)
+    for name, write in exporters.items():
         raw = path.with_name(f"{path.name}.raw")
         try:
             with torch.no_grad(), quiet_exporter():
-                write(graph, _example(model, *_EXAMPLE, dimensions=dimensions), raw)
+                write(raw)
             fold_constants(raw, path)
-            difference = _difference(graph, path, dimensions=dimensions)
+            difference = difference_of(path)
             if difference <= TOLERANCE:
-                finish_graph(path, metadata, _axes(dimensions, vocab_size))
-                return Exporter(name=name, opset=OPSETS[name], why="; ".join(reasons))
-            reasons.append(f"{name}: log probabilities differ by {difference:.3g} for other sizes than the example's")
+                finish(path)
+                return Exporter(name=name, opset=OPSETS[name], why="; ".join(failed))
+            failed.append(f"{name}: {what} differ by {difference:.3g} for other sizes than the example's")
         except Exception as err:  # noqa: BLE001 (exporters fail in unrelated ways: recorded, the next one tried)
-            reasons.append(f"{name}: {_first_words(err)}")
+            failed.append(f"{name}: {_first_words(err)}")
         finally:
             raw.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-        _log.warning("%s", reasons[-1])
-    raise RunFailed(f"No exporter gave a right graph. {'; '.join(reasons)}.", hint="Update torch and onnxscript.")
+        _log.warning("%s", failed[-1])
+    raise RunFailed(f"No exporter gave a right graph. {'; '.join(failed)}.", hint="Update torch and onnxscript.")
 
 
 def fold_parametrizations(model: nn.Module) -> None:

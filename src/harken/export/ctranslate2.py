@@ -10,13 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harken.audio.features import FeatureExtractor
 from harken.core import InputError
 from harken.core.files import sha256_file, write_json
 from harken.export.clips import Clip, duration_s
 from harken.export.parity import LIMITS, ParityLimits, check_parity
 from harken.export.record import add_to_record
-from harken.export.whisper_parity import WhisperClip, measure_whisper_parity, whisper_references
+from harken.export.whisper_parity import heard_by_whisper, measure_whisper_parity, whisper_references
 from harken.inference.ctranslate2_engine import MODEL_FILE
 from harken.inference.exported import CTRANSLATE2
 from harken.inference.whisper.ctranslate2_backend import CTranslate2Backend, load_library
@@ -103,19 +102,7 @@ def _check(
     model, tokenizer = loaded.model, loaded.tokenizer
     assert isinstance(model, WhisperSeq2Seq)
     assert isinstance(tokenizer, WhisperTokenizer)
-    extractor = FeatureExtractor(loaded.features)
-    rate = loaded.features.sample_rate_hz
-    longest = round(model.window_frames * extractor.hop_s * rate)
-    cut = [Clip(name=clip.name, waveform=clip.waveform[:longest], text=clip.text) for clip in clips]
-    heard = [
-        WhisperClip(
-            features=extractor(clip.waveform), frames=int(len(clip.waveform) / (extractor.hop_s * rate)), text=clip.text
-        )
-        for clip in cut
-        if len(clip.waveform)
-    ]
-    if not heard:
-        raise InputError("There is no audio to check the export on.", hint="Give clips.")
+    cut, heard = heard_by_whisper(loaded, model.window_frames, clips)
     references = whisper_references(
         TorchWhisperBackend(model, tokenizer), tokenizer, heard, language=model.language, task=model.task
     )
@@ -130,7 +117,7 @@ def _check(
         exported,
         tokenizer,
         references,
-        audio_s=duration_s(cut, sample_rate_hz=rate),
+        audio_s=duration_s(cut, sample_rate_hz=loaded.features.sample_rate_hz),
         normalizer=loaded.description.normalizer,
     )
     check_parity(parity, limits, name=name)

@@ -1,9 +1,6 @@
 """`harken export`: the targets one asks for, each built aside, checked, and only then put into the model folder."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from harken.export.ctc_export import CtcExport
 from harken.export.graph import check_size, require_packages
 from harken.export.heard import Heard
 from harken.export.parity import Parity
+from harken.export.staging import staging
 from harken.export.targets import (
     CTC_TARGETS,
     CTRANSLATE2_TARGETS,
@@ -60,7 +58,7 @@ def export_model(
     weights_bytes = sum(parameter.numel() * parameter.element_size() for parameter in loaded.model.parameters())
     check_size(weights_bytes, what=str(folder))
     heard = Heard.load(loaded.description, loaded.features, clips=config.clips, manifest=manifest, files=files)
-    with _staging(folder) as work:
+    with staging(folder) as work:
         export = CtcExport(loaded, work, heard, config)
         for target in sorted(targets, key=TARGETS.index):
             yield export.make(target)
@@ -127,13 +125,3 @@ def _whisper_result(
         parity=Parity(**{item.name: parity[item.name] for item in fields(Parity)}),
         note=note,
     )
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A folder beside the files it is for, so that they can be renamed into place; gone afterwards in any case."""
-    work = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -4,9 +4,9 @@ As with CTC models (`ctc_onnx`) two exporters of PyTorch are tried in turn, and 
 with PyTorch on sizes that the exporter did not see.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harken.core import RunFailed
-from harken.export.ctc_onnx import DYNAMO, OPSETS, TRACE, Exporter, quiet_exporter
-from harken.export.graph import check_size, finish_graph, fold_constants
+from harken.export.ctc_onnx import DYNAMO, OPSETS, TRACE, Exporter, write_first_right
+from harken.export.graph import check_size, finish_graph
 from harken.export.quantize import quiet_quantizer
 from harken.export.whisper_graph import DecoderGraph, EncoderGraph
 from harken.inference.onnx_session import open_session
@@ -25,9 +24,6 @@ from harken.inference.whisper.onnx_decoder import WhisperMetadata
 from harken.inference.whisper.special import alignment_heads
 from harken.models.whisper import WhisperSeq2Seq
 
-_log = logging.getLogger(__name__)
-
-TOLERANCE = 1e-3  # between PyTorch and a graph that counts as right, as a share of the largest number
 _ENCODER_SIZES = ((2,), (1,), (3,))  # (windows,), the exporter's example first
 _DECODER_SIZES = ((2, 3, 4, 5, 2), (1, 1, 3, 0, 1), (3, 2, 1, 7, 1), (2, 1, 5, 0, 5))  # A, K, T, S - T, Q
 
@@ -123,25 +119,13 @@ def write_graph(plan: GraphPlan, path: Path, metadata: WhisperMetadata) -> Expor
     module = plan.module.requires_grad_(False).eval()
     tensors = [*module.parameters(), *module.buffers()]
     check_size(sum(tensor.numel() * tensor.element_size() for tensor in tensors), what=path.name)
-    reasons: list[str] = []
-    for name in (DYNAMO, TRACE):
-        raw = path.with_name(f"{path.name}.raw")
-        try:
-            with torch.no_grad(), quiet_exporter():
-                _write(plan, raw, name)
-            fold_constants(raw, path)
-            difference = _difference(plan, path)
-            if difference <= TOLERANCE:
-                finish_graph(path, metadata.written(), {**plan.inputs, **plan.outputs})
-                return Exporter(name=name, opset=OPSETS[name], why="; ".join(reasons))
-            reasons.append(f"{name}: numbers differ by {difference:.3g} of the largest")
-        except Exception as err:  # noqa: BLE001 (exporters fail in unrelated ways: recorded, the next one tried)
-            reasons.append(f"{name}: {type(err).__name__}: {' '.join(str(err).split())[:200]}")
-        finally:
-            raw.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        _log.warning("%s", reasons[-1])
-    raise RunFailed(f"No exporter gave a right graph. {'; '.join(reasons)}.", hint="Update torch and onnxscript.")
+    return write_first_right(
+        path,
+        {name: partial(_write, plan, exporter=name) for name in (DYNAMO, TRACE)},
+        partial(_difference, plan),
+        finish=lambda file: finish_graph(file, metadata.written(), {**plan.inputs, **plan.outputs}),
+        what="shares of the largest number",
+    )
 
 
 def _write(plan: GraphPlan, path: Path, exporter: str) -> None:

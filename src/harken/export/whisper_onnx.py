@@ -1,14 +1,11 @@
 """A Whisper for ONNX Runtime: onnx/encoder.onnx and onnx/decoder.onnx, in float32 and with 8-bit integers."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harken.audio.features import FeatureExtractor
 from harken.core import InputError
 from harken.core.files import sha256_file
 from harken.export.clips import Clip, duration_s
@@ -16,6 +13,7 @@ from harken.export.ctc_onnx import Exporter
 from harken.export.graph import add_metadata
 from harken.export.parity import LIMITS, ParityLimits, check_parity
 from harken.export.record import add_to_record, identity_of
+from harken.export.staging import staging
 from harken.export.whisper_files import (
     decoder_plan,
     encoder_plan,
@@ -23,7 +21,7 @@ from harken.export.whisper_files import (
     whisper_metadata,
     write_graph,
 )
-from harken.export.whisper_parity import WhisperClip, WhisperReference, measure_whisper_parity, whisper_references
+from harken.export.whisper_parity import WhisperReference, heard_by_whisper, measure_whisper_parity, whisper_references
 from harken.inference.exported import ONNX
 from harken.inference.onnx_session import open_session
 from harken.inference.whisper.onnx_backend import DECODER_FILES, ENCODER_FILES, OnnxWhisperBackend
@@ -59,7 +57,7 @@ def export_whisper_onnx(
     for name in loaded.description.active_adapters:
         merge_adapter(loaded.model, name)
     limits = {**LIMITS, **(limits or {})}
-    with _staging(folder) as work:
+    with staging(folder) as work:
         export = _WhisperExport(loaded, work, clips)
         for precision in precisions:
             yield export.make(precision, limits[precision])
@@ -74,7 +72,7 @@ class _WhisperExport:
         assert isinstance(tokenizer, WhisperTokenizer)
         self.loaded, self.model, self.tokenizer, self.work = loaded, model, tokenizer, work
         self.metadata = whisper_metadata(model, weights_sha256=identity_of(loaded.folder).weights_sha256)
-        self.cut, heard = _heard(loaded, model.window_frames, clips)
+        self.cut, heard = heard_by_whisper(loaded, model.window_frames, clips)
         original = TorchWhisperBackend(model, tokenizer)
         self.references: list[WhisperReference] = whisper_references(
             original, tokenizer, heard, language=model.language, task=model.task
@@ -123,29 +121,3 @@ class _WhisperExport:
         )
         check_parity(parity, limits, name=f"{ONNX} ({precision})")
         return parity.record(limits)
-
-
-def _heard(loaded: LoadedModel, window_frames: int, clips: Sequence[Clip]) -> tuple[list[Clip], list[WhisperClip]]:
-    """Clips cut to the window, and what the model hears of them. Raises InputError where there is nothing."""
-    extractor, rate = FeatureExtractor(loaded.features), loaded.features.sample_rate_hz
-    longest = round(window_frames * extractor.hop_s * rate)
-    cut = [Clip(name=clip.name, waveform=clip.waveform[:longest], text=clip.text) for clip in clips]
-    cut = [clip for clip in cut if len(clip.waveform)]
-    if not cut:
-        raise InputError("There is no audio to check the export on.", hint="Give clips.")
-    return cut, [
-        WhisperClip(
-            features=extractor(clip.waveform), frames=int(len(clip.waveform) / (extractor.hop_s * rate)), text=clip.text
-        )
-        for clip in cut
-    ]
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A folder beside the files it is for, so that they can be renamed into place; gone afterwards in any case."""
-    work = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

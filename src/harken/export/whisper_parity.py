@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harken.core import Features
+from harken.audio.features import FeatureExtractor
+from harken.core import Features, InputError
 from harken.evaluation.scoring.metrics import score
+from harken.export.clips import Clip
 from harken.export.parity import Parity
 from harken.inference.whisper.backend import Search, WhisperBackend
 from harken.inference.whisper.special import never_text
+from harken.models.folder import LoadedModel
 from harken.text.whisper_tokenizer import Task, WhisperTokenizer
 
 BATCH = 4  # clips decoded together, besides each alone
@@ -127,3 +130,21 @@ def _probabilities(
 def _largest(found_T: npt.NDArray[np.float32], expected_T: npt.NDArray[np.float32]) -> float:
     logs = [np.log(np.maximum(values, _LEAST_PROBABILITY)) for values in (found_T, expected_T)]
     return float(np.abs(logs[0] - logs[1]).max(initial=0.0))
+
+
+def heard_by_whisper(
+    loaded: LoadedModel, window_frames: int, clips: Sequence[Clip]
+) -> tuple[list[Clip], list[WhisperClip]]:
+    """Clips cut to the window, and what the model hears of them. Raises InputError where there is nothing."""
+    extractor, rate = FeatureExtractor(loaded.features), loaded.features.sample_rate_hz
+    longest = round(window_frames * extractor.hop_s * rate)
+    cut = [Clip(name=clip.name, waveform=clip.waveform[:longest], text=clip.text) for clip in clips]
+    cut = [clip for clip in cut if len(clip.waveform)]
+    if not cut:
+        raise InputError("There is no audio to check the export on.", hint="Give clips.")
+    return cut, [
+        WhisperClip(
+            features=extractor(clip.waveform), frames=int(len(clip.waveform) / (extractor.hop_s * rate)), text=clip.text
+        )
+        for clip in cut
+    ]
