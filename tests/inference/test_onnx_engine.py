@@ -14,6 +14,7 @@ import soundfile
 
 from harken.core import InputError, MissingPart, Recognizer, Waveform
 from harken.export.run import export_model
+from harken.inference import onnx_engine
 from harken.inference.config import EngineConfig
 from harken.inference.exported import ExportRecord, WeightsIdentity
 from harken.inference.onnx_engine import OnnxCtcScorer, choose_precision, load_engine
@@ -44,6 +45,13 @@ def test_it_says_what_the_torch_engine_says(exported: Path, noises: list[Wavefor
     for one, other in zip(found, expected, strict=True):
         assert [(w.text, w.start_s, w.end_s) for w in one.words] == [(w.text, w.start_s, w.end_s) for w in other.words]
         np.testing.assert_allclose([w.confidence for w in one.words], [w.confidence for w in other.words], atol=1e-4)
+
+
+def test_a_cpu_scores_several_batches_at_a_time(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, parallel in ((16, 4), (3, 3), (1, 1)):
+        monkeypatch.setattr(onnx_engine, "usable_cores", lambda cores=cores: cores)
+        assert load_engine(exported, config=EngineConfig(device="cpu")).parallel == parallel  # type: ignore[union-attr]
+    assert load_engine(exported, config=EngineConfig(device="cpu", threads=2)).parallel == 2  # type: ignore[union-attr]
 
 
 def test_torch_is_never_loaded(exported: Path) -> None:

@@ -47,7 +47,7 @@ class CtcRecognizer:
         self.config = config or EngineConfig()
         refuse_seq2seq_settings(self.config)
         self.scorer, self.tokenizer = scorer, tokenizer
-        self._at_once_s, self._parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
+        self._at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
@@ -120,7 +120,7 @@ class CtcRecognizer:
         decoder, tokens = PieceDecoder(self.decoder), []
         windows = windows_of(counted(), self._grid)
         at_once = max(1, int(self._at_once_s // self.config.window_s))
-        while some := list(islice(windows, at_once * self._parallel)):
+        while some := list(islice(windows, at_once * self.parallel)):
             batches = [some[first : first + at_once] for first in range(0, len(some), at_once)]
             found = self._scores_of_batches([[window.samples for window in batch] for batch in batches])
             for window, scores in zip(some, chain.from_iterable(found), strict=True):
@@ -129,10 +129,10 @@ class CtcRecognizer:
 
     def _scores_of_batches(self, batches: Sequence[Sequence[Waveform]]) -> Iterator[list[LogProbs]]:
         """Scores of each batch in order, `parallel` batches at a time."""
-        if self._parallel == 1 or len(batches) == 1:
+        if self.parallel == 1 or len(batches) == 1:
             yield from map(self._scores, batches)
             return
-        with ThreadPoolExecutor(self._parallel, thread_name_prefix="score") as pool:
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="score") as pool:
             yield from pool.map(self._scores, batches)
 
     def _scores(self, waveforms: Sequence[Waveform]) -> list[LogProbs]:

@@ -24,8 +24,8 @@ from harken.inference.whisper.settings import decoding_settings
 from harken.models.description import ModelInterface, read_interface
 from harken.text.whisper_tokenizer import WhisperTokenizer
 
-MOST_PARALLEL = 4
-"""Batches scored at a time on a CPU, each in memory of its own."""
+MOST_PARALLEL, MOST_PARALLEL_SAMPLES = 4, 2
+"""Batches scored at a time on a CPU, each in memory of its own; fewer of models on samples, whose batches are large."""
 FEATURES, FRAMES, LOG_PROBS, OUTPUT_FRAMES = "features", "frames", "log_probs", "output_frames"
 MODEL_FILES: dict[str, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 """Names of the exports of a CTC model in onnx/, by precision."""
@@ -92,6 +92,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
     on_cpu = runs_on_cpu(config.device)
     precision = choose_precision(config.precision, record, on_cpu=on_cpu)
     path = exported_file(folder, ONNX, MODEL_FILES[precision], record)
+    most = MOST_PARALLEL_SAMPLES if interface.features.kind == "waveform" else MOST_PARALLEL
     scorer = OnnxCtcScorer(open_session(path, device=config.device, threads=config.threads))
     return CtcRecognizer(
         scorer,
@@ -100,7 +101,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         subsampling=_subsampling(scorer, path, interface.description.vocab_size),
         config=config,
         on_cpu=on_cpu,
-        parallel=min(config.threads or usable_cores(), MOST_PARALLEL) if on_cpu else 1,
+        parallel=min(config.threads or usable_cores(), most) if on_cpu else 1,
     )
 
 
