@@ -8,7 +8,7 @@ from tests.inference.streaming.test_fixed import Scripted
 
 from harken.audio.vad import VadState
 from harken.core import Waveform, Word
-from harken.inference.streaming.agreement import AgreementPolicy, PlainBuffer, plain
+from harken.inference.streaming.agreement import AgreementPolicy, PlainBuffer, plain, retold
 from harken.inference.streaming.config import AgreementConfig, EndpointConfig
 from harken.inference.streaming.policy import Progress
 from harken.inference.streaming.speech import SpeechTracker
@@ -35,10 +35,11 @@ class Reader:
 
     sample_rate_hz = RATE
 
-    def __init__(self, *, stutter: bool = False, silent: bool = False) -> None:
+    def __init__(self, *, stutter: bool = False, silent: bool = False, always: str = "", late_s: float = 0.0) -> None:
+        """`always` is said in place of every word; times come `late_s` too late, or too early, in turns."""
         self.buffers: list[tuple[float, float]] = []
         self.prompts: list[str] = []
-        self._stutter, self._silent = stutter, silent
+        self._stutter, self._silent, self._always, self._late_s = stutter, silent, always, late_s
 
     def transcribe_buffer(self, waveform: Waveform, prompt: str) -> Sequence[Word]:
         places = np.flatnonzero(waveform)
@@ -48,11 +49,14 @@ class Reader:
         self.prompts.append(prompt)
         if self._silent:
             return []
+        late_s = self._late_s * (-1) ** len(self.buffers)
         return [
             Word(
-                text=(f"{text[:4]}?{len(self.buffers)}" if self._stutter or end_s - last_s < 0.3 else text),
-                start_s=first_s - begin_s,
-                end_s=last_s - begin_s,
+                text=(
+                    f"{text[:4]}?{len(self.buffers)}" if self._stutter or end_s - last_s < 0.3 else self._always or text
+                ),
+                start_s=first_s - begin_s + late_s,
+                end_s=last_s - begin_s + late_s,
             )
             for text, first_s, last_s in SPOKEN
             if first_s >= begin_s and last_s <= end_s and waveform[int((first_s - begin_s) * RATE) + 800]
@@ -102,6 +106,57 @@ def test_what_two_readings_agree_on_is_committed_once() -> None:
     assert 2.0 <= first <= 2.1  # the second reading
     tentative = {progress.tentative for time_s, progress in log if 1.05 < time_s < 1.9}
     assert tentative == {"word0 word?1"}  # the last word is misheard, and will not be committed
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.2])
+def test_a_word_said_again_and_again_counts_each_time(late_s: float) -> None:
+    reader = Reader(always="five", late_s=late_s)
+    found, _, longest = run(reader, audio([(0, 60)], 62))
+    assert texts(found) == ["five"] * len(said(0, 60))
+    assert longest <= 15.1 * RATE
+
+
+def test_a_trimmed_buffer_begins_with_the_last_committed_words() -> None:
+    reader = Reader()
+    run(reader, audio([(0, 40)], 42))
+    before, after = next(
+        (one, other) for one, other in zip(reader.buffers, reader.buffers[1:], strict=False) if other[0] > one[0]
+    )
+    kept = said(after[0], before[1] - 0.3)
+    assert 2 <= len(kept) <= 4  # two committed ones, and what was not agreed on yet
+    first_s = next(begin_s for _, begin_s, _ in SPOKEN if begin_s > after[0])
+    assert first_s - after[0] == pytest.approx(0.1, abs=2e-3)  # halfway between two words
+
+
+@pytest.mark.parametrize(
+    ("committed", "words", "expected"),
+    [
+        ("", "a b", 0),
+        ("a b", "a b", 2),
+        ("a b", "a b c", 2),
+        ("a b", "a b b c", 2),  # b is said twice
+        ("a b c", "a c d", 2),  # one was not heard this time
+        ("a b c", "a x b c d", 4),  # one more was heard
+        ("a b c", "a x c d", 3),  # one was heard as another
+        ("a b c", "", 0),
+        ("a, B", "A b. c", 2),
+    ],
+)
+def test_what_a_reading_tells_again_is_found_by_its_text(committed: str, words: str, expected: int) -> None:
+    assert retold(spoken(words), spoken(committed)) == expected
+
+
+def test_where_the_text_says_nothing_times_do() -> None:
+    committed = spoken("a b c")  # ends at 2.5 s
+    assert [retold(spoken("x y z w v", step_s=step_s), committed) for step_s in (0.5, 1.0, 2.0)] == [3, 3, 2]
+    assert retold(spoken("b b c d"), spoken("b b c")[1:]) == 3  # it begins with the rest of the word before
+
+
+def spoken(text: str, *, step_s: float = 1.0) -> list[Word]:
+    """Words half a second long, one every `step_s`."""
+    return [
+        Word(text=word, start_s=place * step_s, end_s=place * step_s + 0.5) for place, word in enumerate(text.split())
+    ]
 
 
 def test_times_are_those_of_the_stream() -> None:

@@ -2,8 +2,10 @@
 
 The buffer is read again and again; the words that two readings in a row agree on from the start are committed
 (LocalAgreement-2, Liu et al. 2020, as Macháček et al. 2023, "Turning Whisper into Real-Time Transcription System", use
-it). Voice activity detection keeps silence out, in which such models repeat themselves or make words up; a buffer that
-grows too long is committed whatever its readings say. So memory and the cost of a reading are bounded.
+it). A reading tells the committed words of the buffer once more: which they are is told by text first, so that a word
+said twice counts twice, and by their times only where that leaves a choice. Voice activity detection keeps silence out,
+in which such models repeat themselves or make words up; a buffer that grows too long is committed whatever its readings
+say. So memory and the cost of a reading are bounded.
 """
 
 import unicodedata
@@ -16,15 +18,13 @@ import numpy as np
 from harken.core import Recognizer, Waveform, Word
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.streaming.config import AgreementConfig, EndpointConfig
-from harken.inference.streaming.fixed import repeated, timed_words
+from harken.inference.streaming.fixed import timed_words
 from harken.inference.streaming.policy import Progress
 from harken.inference.streaming.speech import SpeechState, SpeechTracker, silent_s
 from harken.inference.streaming.words import Found
 
 _BEFORE_S = 0.3  # kept from before the speech: its detection comes late
-_SLACK_S = 0.1  # a committed word may be read again with a start this much later
-_SEAM_S = 1.0  # a word this close behind the committed ones may repeat them
-_TAIL = 5  # committed words that are compared with such a repetition
+_KEPT = 2  # committed words that stay in a trimmed buffer: what begins with whole, known words is read well
 
 
 @runtime_checkable
@@ -57,8 +57,7 @@ class PlainBuffer:
 class AgreementState:
     """`held` audio from sample `begin` on, `unread` of them new; what the last reading said and is not committed.
 
-    `committed_s` is the end of the last committed word, `tail` the last few of them, `inside` the text of those whose
-    sound is still held, `context` the text before it.
+    `inside` are the committed words whose sound is still held, `context` the text before them.
     """
 
     speech: SpeechState
@@ -67,9 +66,7 @@ class AgreementState:
     unread: int = 0
     active: bool = False
     last: tuple[Word, ...] = ()
-    committed_s: float = 0.0
-    tail: tuple[str, ...] = ()
-    inside: str = ""
+    inside: tuple[Word, ...] = ()
     context: str = ""
 
 
@@ -136,54 +133,68 @@ class AgreementPolicy:
             if plain(now.text) != plain(before.text):
                 break
             agreed += 1
-        state = self._commit(replace(state, unread=0), words[:agreed])
         found = [Found(words=words[:agreed])] if agreed else []
-        return replace(state, last=words[agreed:]), found
+        return replace(state, unread=0, last=words[agreed:], inside=(*state.inside, *words[:agreed])), found
 
     def _new_words(self, state: AgreementState) -> tuple[Word, ...]:
         """What a reading says after the committed words, with times in the stream."""
         offset_s = samples_to_seconds(state.begin, sample_rate_hz=self._rate)
         heard = self._recognizer.transcribe_buffer(state.held, state.context)
         timed = [replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in heard]
-        words = [word for word in timed if word.start_s > state.committed_s - _SLACK_S or not state.tail]
-        if words and words[0].start_s < state.committed_s + _SEAM_S:
-            words = words[repeated([plain(word.text) for word in words], [plain(word) for word in state.tail]) :]
-        return tuple(words)
-
-    def _commit(self, state: AgreementState, words: Sequence[Word]) -> AgreementState:
-        if not words:
-            return state
-        return replace(
-            state,
-            committed_s=words[-1].end_s,
-            tail=(*state.tail, *(word.text for word in words))[-_TAIL:],
-            inside=f"{state.inside} {_text(words)}".strip(),
-        )
+        return tuple(timed[retold(timed, state.inside) :])
 
     def _trim(self, state: AgreementState) -> tuple[AgreementState, list[Found]]:
-        """Drop the sound of committed words; where that is too little, commit all first."""
+        """Drop the sound of committed words but the last; where that is too little, commit all first."""
         found: list[Found] = []
-        if self._committed_samples(state) < self._every:
+        dropped, cut = self._seam(state)
+        if cut < self._every:
             found = [Found(words=state.last)] if state.last else []
-            state = replace(self._commit(state, state.last), last=())
-        # Without a single word there is nothing to keep: what is held is not speech to the recogniser.
-        cut = self._committed_samples(state) or len(state.held) - self._before
-        context = f"{state.context} {state.inside}".strip()
-        context = context[max(0, len(context) - self._config.prompt_characters) :]
-        return replace(state, held=state.held[cut:].copy(), begin=state.begin + cut, context=context, inside=""), found
+            state = replace(state, inside=(*state.inside, *state.last), last=())
+            dropped, cut = self._seam(state)
+        if cut < self._every:  # what is held is hardly speech to the recogniser
+            dropped, cut = len(state.inside), len(state.held) - self._before
+        context = self._context(state.context, state.inside[:dropped])
+        held, inside = state.held[cut:].copy(), state.inside[dropped:]
+        return replace(state, held=held, begin=state.begin + cut, context=context, inside=inside), found
 
-    def _committed_samples(self, state: AgreementState) -> int:
-        return min(max(0, self._samples(state.committed_s) - state.begin), len(state.held))
+    def _seam(self, state: AgreementState) -> tuple[int, int]:
+        """How many committed words can go, and where the buffer is cut for it: halfway to the first that stays."""
+        dropped = max(0, len(state.inside) - _KEPT)
+        if not dropped:
+            return 0, 0
+        seam_s = (state.inside[dropped - 1].end_s + state.inside[dropped].start_s) / 2
+        return dropped, min(max(0, self._samples(seam_s) - state.begin), len(state.held))
+
+    def _context(self, before: str, words: Sequence[Word]) -> str:
+        context = f"{before} {_text(words)}".strip()
+        return context[max(0, len(context) - self._config.prompt_characters) :]
 
     def _close(self, state: AgreementState, *, rule: str | None) -> tuple[AgreementState, Progress]:
         """Commit all that is said; the speech is over."""
         words = self._new_words(state)
-        state = replace(self._commit(state, words), last=(), active=False)
-        context = f"{state.context} {state.inside}".strip()
-        context = context[max(0, len(context) - self._config.prompt_characters) :]
+        context = self._context(state.context, (*state.inside, *words))
+        state = replace(state, last=(), inside=(), active=False, context=context)
         silence = state.speech.since if state.speech.since is not None and not state.speech.speaking else None
         found = Found(words=words, rule=rule, silence=state.speech.heard if silence is None else silence)
-        return self._wait(replace(state, context=context, inside="", tail=())), Progress(found=[found])
+        return self._wait(state), Progress(found=[found])
+
+
+def retold(words: Sequence[Word], committed: Sequence[Word]) -> int:
+    """How many of the first `words` say `committed` once more: as many as come nearest to its text.
+
+    Nearest in edit distance (Levenshtein 1966); among equally near ones those that end where it ended.
+    """
+    if not committed:
+        return 0
+    distances = list(range(len(words) + 1))
+    for before in committed:
+        left, distances[0] = distances[0], distances[0] + 1
+        for place, word in enumerate(words, start=1):
+            different = plain(word.text) != plain(before.text)
+            best = min(left + different, distances[place] + 1, distances[place - 1] + 1)
+            left, distances[place] = distances[place], best
+    heard_before = sum((word.start_s + word.end_s) / 2 < committed[-1].end_s for word in words)
+    return min(range(len(distances)), key=lambda count: (distances[count], abs(count - heard_before)))
 
 
 def plain(word: str) -> str:
