@@ -8,25 +8,18 @@ on one division ("seen" or a speaker) and prints the result.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.digit_sets import digit_sets, train_recipe
 from benchmarks.harness import ROOT
-from harken.cli.demo import DEMO_RECIPE, PASSES, VALIDATION_TAKES
+from harken.cli.demo import DEMO_RECIPE
 from harken.cli.scoring import Scoring, evaluate_model
-from harken.core import InputError, Utterance, apply_overrides, load_yaml, parse_settings
-from harken.data.compose import ComposeConfig, compose_utterances
-from harken.data.importers import import_corpus
-from harken.data.manifest import write_manifest
-from harken.training.recipe import Recipe, with_absolute_paths
-from harken.training.run import train
 
 NAME = "digits"
 TARGET = (
@@ -42,40 +35,11 @@ SEEN = {
 }
 
 
-def corpus() -> Path:
-    """Where the recordings are. Raises InputError where they are not."""
-    folder = Path(os.environ.get("HARKEN_FSDD", ROOT.parent / "shared" / "data" / "fsdd"))
-    if not (folder / "recordings").is_dir():
-        raise InputError(f"{folder} has no recordings.", hint="Set HARKEN_FSDD to the folder of the FSDD data set.")
-    return folder
-
-
-def division(clips: Sequence[Utterance], left_out: str | None) -> dict[str, list[Utterance]]:
-    """Clips for train, validation and test; with `left_out`, all clips of that speaker are the test."""
-    parts: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
-    for clip in clips:
-        held_out = clip.tags["split"] == "test"
-        validation = int(clip.tags["index"]) in VALIDATION_TAKES
-        if left_out is None:
-            name = "test" if held_out else "validation" if validation else "train"
-        else:
-            name = "test" if clip.speaker == left_out else "validation" if held_out or validation else "train"
-        parts[name].append(replace(clip, tags={"split": name}))
-    return parts
-
-
 def run_one(recipe: Path, left_out: str | None, folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train one recipe on one division in `folder`; WER on its test set and the CPU time of the training."""
-    clips = import_corpus("fsdd", corpus()).utterances
-    paths = {}
-    for name, members in division(clips, left_out).items():
-        config = ComposeConfig(passes=PASSES[name], gap_fill="noise")
-        paths[name] = folder / f"{name}.jsonl"
-        write_manifest(paths[name], compose_utterances(members, folder / name, config))
-    data = [f"data.{name}={paths[name]}" for name in ("train", "validation", "test")]
-    settings = parse_settings(Recipe, apply_overrides(load_yaml(recipe), [*data, *overrides]), source=str(recipe))
-    outcome = train(with_absolute_paths(settings, folder), folder / "run")
-    report = evaluate_model(outcome.model_folder, Scoring(manifest=paths["test"])).summary
+    sets = digit_sets(folder, left_out)
+    outcome = train_recipe(recipe, sets, folder / "run", overrides)
+    report = evaluate_model(outcome.model_folder, Scoring(manifest=sets["test"])).summary
     return {
         "wer": report["wer"]["value"],
         "low": report["wer"]["low"],

@@ -2,7 +2,7 @@
 
     python -m benchmarks.run streaming
 
-Needs the Free Spoken Digit Dataset as `bench_digits` does. HARKEN_STREAMING_MODEL names a model folder trained with
+Needs the Free Spoken Digit Dataset as `digit_sets` says. HARKEN_STREAMING_MODEL names a model folder trained with
 recipes/digits-streaming.yaml; without it one is trained first. HARKEN_STREAMING_MINUTES shortens the hour. Latencies
 are those of a stream in real time: an answer arrives once its chunk is heard, those before are worked off, and the CPU
 time of its own is over.
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_digits import corpus, division
+from benchmarks.digit_sets import corpus, digit_sets, division, train_recipe
 from benchmarks.harness import ROOT, peak_memory
 from benchmarks.stream_track import RATE_HZ, Track, first_partial_s, latencies, make_track
 from harken.audio.features import FeatureExtractor
-from harken.core import Waveform, apply_overrides, load_yaml, parse_settings
+from harken.core import Waveform
 from harken.data.importers import import_corpus
 from harken.evaluation import align_words
 from harken.evaluation.streaming import listen
@@ -72,21 +72,7 @@ def run() -> dict[str, Any]:
 
 def _trained(folder: Path) -> Path:
     """A model folder of the recipe, trained on the training clips."""
-    from harken.cli.demo import PASSES
-    from harken.data.compose import ComposeConfig, compose_utterances
-    from harken.data.manifest import write_manifest
-    from harken.training.recipe import Recipe, with_absolute_paths
-    from harken.training.run import train
-
-    paths = {}
-    for name, members in division(import_corpus("fsdd", corpus()).utterances, None).items():
-        paths[name] = folder / f"{name}.jsonl"
-        config = ComposeConfig(passes=PASSES[name], gap_fill="noise")
-        write_manifest(paths[name], compose_utterances(members, folder / name, config))
-    recipe = ROOT / "recipes" / "digits-streaming.yaml"
-    given = apply_overrides(load_yaml(recipe), [f"data.{name}={path}" for name, path in paths.items()])
-    settings = parse_settings(Recipe, given, source=str(recipe))
-    return train(with_absolute_paths(settings, folder), folder / "run").model_folder
+    return train_recipe(ROOT / "recipes" / "digits-streaming.yaml", digit_sets(folder), folder / "run").model_folder
 
 
 def _exactness(model: Path, track: Track) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 BYTE_UNITS = tuple(chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324)))
 """How byte-level BPE writes each byte, in the order of OpenAI's vocabulary."""
+_SPACE = "\u0120"  # how byte-level BPE writes a space
 _WHISPER = {
     "num_mel_bins": 80, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2,
     "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 256, "decoder_ffn_dim": 256,
@@ -21,15 +22,31 @@ _WAV2VEC2 = {
 }  # fmt: skip
 
 
-def whisper_tokens(languages: Sequence[str], *, times_s: float = 0.0) -> dict[str, int]:
-    """Ids of Whisper's special tokens behind the 256 bytes, with a time token for every 20 ms up to `times_s`."""
+def word_merges(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Merges of byte-level BPE that make one unit of each word with the space before it; shared beginnings come once.
+
+    Raises ValueError for a word of other than ASCII letters.
+    """
+    merges: dict[tuple[str, str], None] = {}
+    for word in words:
+        if not (word.isascii() and word.isalpha()):
+            raise ValueError(f"the word {word!r} is not of ASCII letters; use such words only")
+        for place, letter in enumerate(word):
+            merges[(f"{_SPACE}{word[:place]}", letter)] = None
+    return list(merges)
+
+
+def whisper_tokens(languages: Sequence[str], *, times_s: float = 0.0, words: Sequence[str] = ()) -> dict[str, int]:
+    """Ids of Whisper's special tokens behind the 256 bytes and the units of `words`, with a time token for every 20 ms
+    up to `times_s`."""
     units = [
         "<|endoftext|>", "<|startoftranscript|>", *(f"<|{language}|>" for language in languages), "<|translate|>",
         "<|transcribe|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>",
     ]  # fmt: skip
     if times_s > 0:
         units += [f"<|{step * 0.02:.2f}|>" for step in range(round(times_s / 0.02) + 1)]
-    return {unit: len(BYTE_UNITS) + place for place, unit in enumerate(units)}
+    first = len(BYTE_UNITS) + len(word_merges(words))
+    return {unit: first + place for place, unit in enumerate(units)}
 
 
 def random_whisper(
@@ -38,21 +55,25 @@ def random_whisper(
     seed: int = 0,
     languages: Sequence[str] = ("en", "uz", "ru"),
     times_s: float = 0.0,
+    words: Sequence[str] = (),
     generation: dict[str, Any] | None = None,
     **config: Any,
 ) -> Any:
     """Write a Whisper of a byte-level vocabulary, and return its transformers model in evaluation mode.
 
-    By default a small one that hears 1.5 s; `config` are fields of WhisperConfig, `generation` of GenerationConfig.
-    Weights are drawn from `seed`; the global generator is left as it was.
+    By default a small one that hears 1.5 s; `config` are fields of WhisperConfig, `generation` of GenerationConfig,
+    and each of `words` is a unit of the vocabulary. Weights are drawn from `seed`; the global generator is left as it
+    was.
     """
     import torch
 
     transformers: Any = import_module("transformers")  # partly without types
-    tokens = whisper_tokens(languages, times_s=times_s)
+    merges = word_merges(words)
+    units = [*BYTE_UNITS, *map("".join, merges)]
+    tokens = whisper_tokens(languages, times_s=times_s, words=words)
     end, start = tokens["<|endoftext|>"], tokens["<|startoftranscript|>"]
     special = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
-    settings = {"vocab_size": len(BYTE_UNITS) + len(tokens), **_WHISPER, **special, **config}
+    settings = {"vocab_size": len(units) + len(tokens), **_WHISPER, **special, **config}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**settings)).eval()
@@ -65,8 +86,9 @@ def random_whisper(
         **(generation or {}),
     )
     network.save_pretrained(folder)
-    (folder / "vocab.json").write_text(json.dumps({unit: id_ for id_, unit in enumerate(BYTE_UNITS)}), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps({unit: id_ for id_, unit in enumerate(units)}), encoding="utf-8")
+    lines = ["#version: 0.2", *map(" ".join, merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "added_tokens.json").write_text(json.dumps(tokens), encoding="utf-8")
     return network
 
