@@ -25,6 +25,7 @@ from torch.nn.utils import parametrize
 
 from harken.core import RunFailed
 from harken.export.graph import finish_graph, fold_constants
+from harken.export.interrupts import interrupts_kept
 from harken.inference.onnx_engine import FEATURES, FRAMES, LOG_PROBS, OUTPUT_FRAMES, OnnxCtcScorer
 from harken.inference.onnx_session import open_session
 from harken.models.family import CtcModel
@@ -100,7 +101,7 @@ def write_first_right(
     for name, write in exporters.items():
         raw = path.with_name(f"{path.name}.raw")
         try:
-            with torch.no_grad(), quiet_exporter():
+            with torch.no_grad(), quiet_exporter(), interrupts_kept():
                 write(raw)
             fold_constants(raw, path)
             difference = difference_of(path)
