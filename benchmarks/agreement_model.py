@@ -45,11 +45,11 @@ class Stage:
 STAGES = (
     Stage(
         window_s=1.5, longest_s=1.4, counts={"train": 12_000, "validation": 200, "test": 200},
-        overrides=("batches.update_samples=48", "training.updates=700", "training.evaluate_every=100"),
+        overrides=("batches.update_samples=48", "training.updates=900", "training.evaluate_every=150"),
     ),
     Stage(
         window_s=4, longest_s=3.6, counts={"train": 6000, "validation": 150, "test": 150},
-        overrides=("batches.update_samples=16", "training.updates=700", "training.evaluate_every=175"),
+        overrides=("batches.update_samples=16", "training.updates=1600", "training.evaluate_every=200"),
     ),
     Stage(
         window_s=LONG_S, longest_s=15.0, counts={"train": 3000, "validation": 60, "test": 60},
@@ -65,7 +65,7 @@ UNBROKEN_GAP_S = 0.25  # what is left of a pause where speech goes on and on
 SHAPE: dict[str, Any] = {
     "d_model": 128, "encoder_layers": 4, "decoder_layers": 2, "encoder_attention_heads": 4,
     "decoder_attention_heads": 4, "encoder_ffn_dim": 512, "decoder_ffn_dim": 512, "max_target_positions": 96,
-    "init_std": 0.08, "dropout": 0.1,
+    "init_std": 0.08, "dropout": 0.05,
 }  # fmt: skip
 
 
