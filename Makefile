@@ -14,7 +14,7 @@ ARGS   ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install-dev demo test test-fast check format generate bench docs clean
+.PHONY: help setup install-dev demo test test-fast check format generate optimize-model bench docs clean
 
 help:
 	@echo "make setup      create $(VENV) with everything in it (again only when pyproject.toml or constraints.txt changed)"
@@ -23,6 +23,7 @@ help:
 	@echo "make check      format, lint, types, the map of imports, generated files"
 	@echo "make format     repair what check says about format and lint"
 	@echo "make generate   write the generated pages of the docs again"
+	@echo "make optimize-model  ONNX and int8 forms of MODEL=folder, checked against it; ARGS='--data manifest.jsonl'"
 	@echo "make bench      measure: ARGS='cli sampler' picks benchmarks; results go to benchmarks/results and the docs"
 	@echo "make docs       build the documentation into site/"
 	@echo "make clean      remove what was built; $(VENV), runs/ and $(OUT)/ stay"
@@ -57,6 +58,10 @@ format: setup
 generate: setup
 	$(RUN) tools.performance_page
 	$(RUN) tools.reference_pages
+
+optimize-model: setup
+	@test -n "$(MODEL)" || { echo "name the model folder: make optimize-model MODEL=runs/NAME/model"; exit 2; }
+	$(BIN)/harken export "$(MODEL)" --to onnx,onnx-int8 $(ARGS)
 
 bench: setup
 	$(RUN) benchmarks.run $(ARGS)
