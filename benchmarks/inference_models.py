@@ -24,7 +24,7 @@ from harken.export.ctranslate2 import export_ctranslate2
 from harken.export.graph import add_metadata
 from harken.export.parity import ParityLimits
 from harken.export.quantize import quantize_dynamic, quantize_static
-from harken.export.record import add_to_record
+from harken.export.record import add_to_record, identity_of
 from harken.inference.exported import CTRANSLATE2, ONNX, RECORD
 from harken.inference.onnx_engine import MODEL_FILES
 from harken.inference.onnx_session import open_session
@@ -153,6 +153,6 @@ def _export_onnx(folder: Path) -> None:
     quantize_dynamic(source, target)
     add_metadata(target, dict(open_session(source, device="cpu").get_modelmeta().custom_metadata_map))
     entry: Mapping[str, Any] = {"sha256": sha256_file(target), "precision": "int8", "parity": None}
-    add_to_record(folder, ONNX, {target.name: dict(entry)})
+    add_to_record(folder, ONNX, {target.name: dict(entry)}, identity=identity_of(folder))
     extractor = FeatureExtractor(load_model(folder).features)
     quantize_static(source, folder / STATIC, [extractor(waveform) for waveform in read_audio(paths[2:])])

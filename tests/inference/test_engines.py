@@ -45,12 +45,18 @@ def test_a_plugin_that_gives_no_recognizer_is_refused(model_folder: Path, monkey
         load(model_folder, engine="odd")
 
 
-def export(folder: Path, kind: str, weights_sha256: str | None = None, file: str | None = None) -> None:
+def export(
+    folder: Path, kind: str, weights_sha256: str | None = None, file: str | None = None, precision: str = "int8"
+) -> None:
     """A record of an export of these weights, or of others."""
     model = file or {"onnx": "model.int8.onnx", "ctranslate2": "model.bin"}[kind]
     now = weights_identity(folder)
     assert now is not None
-    record = {"weights_sha256": weights_sha256 or now.weights_sha256, "versions": {}, "files": {model: {}}}
+    record = {
+        "weights_sha256": weights_sha256 or now.weights_sha256,
+        "versions": {},
+        "files": {model: {"precision": precision}},
+    }
     write_json(folder / kind / "export.json", record)
 
 
@@ -70,6 +76,14 @@ def test_auto_takes_an_export_that_fits_the_weights(copied: Path, monkeypatch: p
     assert choose_engine(copied, EngineConfig()) == "ctranslate2"
     monkeypatch.setattr(room, "find_spec", lambda name: None if name == "ctranslate2" else "found")
     assert choose_engine(copied, EngineConfig()) == "onnx"
+
+
+def test_auto_takes_an_export_of_the_precision_asked_for(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_NVIDIA_DRIVER", copied / "absent")
+    export(copied, "onnx", precision="int8")
+    export(copied, "ctranslate2", precision="fp32")
+    engines = {wanted: choose_engine(copied, EngineConfig(precision=wanted)) for wanted in ("int8", "fp32", "fp16")}
+    assert engines == {"int8": "onnx", "fp32": "ctranslate2", "fp16": "torch"}
 
 
 def test_auto_passes_over_an_export_of_other_weights(copied: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -107,13 +107,15 @@ def test_languages(tokenizer: WhisperTokenizer) -> None:
         tokenizer.language_id("ug")
     with pytest.raises(InputError, match="needs a language"):
         tokenizer.prompt()
+    assert [tokenizer.language_code(name) for name in ("Uzbek", "ru-RU", "jv", None)] == ["uz", "ru", "jw", None]
 
 
 def test_models_for_english_only_have_no_language_in_the_prompt(tmp_path: Path) -> None:
     write_parts(tmp_path)
     (tmp_path / "generation_config.json").write_text(json.dumps({"is_multilingual": False}))
     tokenizer = WhisperTokenizer.load(tmp_path)
-    assert tokenizer.prompt() == [START, ADDED["<|notimestamps|>"]] == tokenizer.prompt(language="en")
+    assert tokenizer.prompt() == [START, ADDED["<|notimestamps|>"]] == tokenizer.prompt(language="en-US")
+    assert tokenizer.language_code(None) == "en"
     with pytest.raises(InputError, match="English only; it cannot transcribe uz"):
         tokenizer.prompt(language="uz")
     tokenizer.save(tmp_path / "saved")

@@ -1,5 +1,7 @@
 """`harken export`: a model folder for other runtimes."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,13 +52,20 @@ def export(
     targets = [target.strip() for target in to.split(",") if target.strip()]
     config = parse_settings(ExportConfig, {"clips": clips}, source="harken export")
     results: list[TargetResult] = []
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         for result in export_model(model, targets, manifest=data, files=audio or [], config=config):
             note(f"{result.target}: {result.path}")
             results.append(result)
     finally:
+        signal.signal(signal.SIGTERM, before)
         if results:  # those before the one that failed are in their places
             _show(results, json_output)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """Stop in good order: killed at once, what is half made would stay in the model folder."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _show(results: "list[TargetResult]", json_output: bool) -> None:
@@ -66,9 +75,7 @@ def _show(results: "list[TargetResult]", json_output: bool) -> None:
     if json_output:
         print_json({"exports": [_plain(result) for result in results]})
         return
-    rows: list[tuple[str, ...]] = [
-        ("target", "size", "clips", "max |Δ log p|", "texts differ", "CER", "WER", "made by")
-    ]
+    rows: list[tuple[str, ...]] = [_HEADINGS]
     rows += [(result.target, format_bytes(result.size_bytes), *_figures(result), result.note) for result in results]
     typer.echo(text_table(rows))
 

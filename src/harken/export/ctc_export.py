@@ -19,7 +19,7 @@ from harken.export.heard import Heard
 from harken.export.metadata import ctc_metadata
 from harken.export.parity import LIMITS, Parity, ReferenceClip, check_parity, measure_parity, reference_clips
 from harken.export.quantize import quantize_dynamic, quantize_static
-from harken.export.record import add_to_record, identity_of
+from harken.export.record import add_to_record, check_unchanged, identity_of
 from harken.export.streaming_onnx import StreamedScorer, export_streaming
 from harken.export.targets import PRECISIONS, ExportConfig, TargetResult
 from harken.export.tensorrt import ENGINE, build_engine, engine_shapes, write_script
@@ -51,13 +51,14 @@ class CtcExport:
         assert isinstance(loaded.model, CtcModel)
         self.loaded, self.model, self.work, self.config = loaded, loaded.model, work, config
         self.heard = heard
+        self.identity = identity_of(loaded.folder)
         self.extractor = FeatureExtractor(loaded.features)
         self.metadata = ctc_metadata(
             loaded.description,
             loaded.tokenizer,
             subsampling=self.model.subsampling,
             hop_s=self.extractor.hop_s,
-            identity=identity_of(loaded.folder),
+            identity=self.identity,
         )
         scorer = TorchCtcScorer(self.model, torch.device("cpu"))
         self.references: list[ReferenceClip] = reference_clips(scorer, loaded.tokenizer, heard.items)
@@ -149,12 +150,13 @@ class CtcExport:
         self, target: str, path: Path, precision: str, parity: Parity | None, entry: dict[str, Any], note: str
     ) -> TargetResult:
         """Move a finished file into onnx/ and record it."""
+        check_unchanged(self.loaded.folder, self.identity)
         placed = self.loaded.folder / ONNX / path.name
         placed.parent.mkdir(exist_ok=True)
         path.replace(placed)
         record = {"sha256": sha256_file(placed), "bytes": placed.stat().st_size, "precision": precision, **entry}
         record["parity"] = None if parity is None else parity.record(LIMITS[precision])
-        add_to_record(self.loaded.folder, ONNX, {placed.name: record})
+        add_to_record(self.loaded.folder, ONNX, {placed.name: record}, identity=self.identity)
         return TargetResult(target=target, path=placed, size_bytes=placed.stat().st_size, parity=parity, note=note)
 
     def _tokens(self) -> TargetResult:
@@ -175,14 +177,16 @@ class CtcExport:
             config=self.config.triton,
         )
         size = sum(path.stat().st_size for path in written)
+        check_unchanged(self.loaded.folder, self.identity)
         placed = self.loaded.folder / TRITON
         if placed.exists():
             shutil.rmtree(placed)
         repository.rename(placed)
         graph = next(path.relative_to(repository) for path in written if path.name == MODEL_FILES["fp32"])
-        entry = {"sha256": sha256_file(placed / graph), "bytes": size, "precision": "fp32"}
+        entry: dict[str, Any] = {"sha256": sha256_file(placed / graph), "bytes": size, "precision": "fp32"}
         # Triton passes over files in the root of a repository: its models are folders.
-        add_to_record(self.loaded.folder, TRITON, {str(graph): {**entry, "parity": parity.record(LIMITS["fp32"])}})
+        entry["parity"] = parity.record(LIMITS["fp32"])
+        add_to_record(self.loaded.folder, TRITON, {str(graph): entry}, identity=self.identity)
         return TargetResult(
             target="triton", path=placed, size_bytes=size, parity=parity, note=f"{len(written)} files, fp32"
         )

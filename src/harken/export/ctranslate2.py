@@ -14,7 +14,7 @@ from harken.core import InputError
 from harken.core.files import sha256_file, write_json
 from harken.export.clips import Clip, duration_s
 from harken.export.parity import LIMITS, ParityLimits, check_parity
-from harken.export.record import add_to_record
+from harken.export.record import add_to_record, check_unchanged, identity_of
 from harken.export.whisper_parity import heard_by_whisper, measure_whisper_parity, whisper_references
 from harken.inference.ctranslate2_engine import MODEL_FILE
 from harken.inference.exported import CTRANSLATE2
@@ -43,7 +43,7 @@ def export_ctranslate2(
     if precision not in QUANTIZATIONS:
         raise InputError(f"precision is {precision!r}.", hint=f"Use one of {', '.join(QUANTIZATIONS)}.")
     load_library()
-    loaded = load_model(folder)
+    loaded, identity = load_model(folder), identity_of(folder)
     if not isinstance(loaded.model, WhisperSeq2Seq) or not isinstance(loaded.tokenizer, WhisperTokenizer):
         raise InputError(
             f"{folder} is of the family {loaded.description.family}; CTranslate2 runs Whisper only.",
@@ -63,9 +63,10 @@ def export_ctranslate2(
             "longest_tokens": loaded.model.longest_tokens,
             "parity": _check(new, loaded, clips, limits, name=f"{CTRANSLATE2} ({precision})"),
         }
+        check_unchanged(folder, identity)
         shutil.rmtree(folder / CTRANSLATE2, ignore_errors=True)
         new.rename(folder / CTRANSLATE2)
-    add_to_record(folder, CTRANSLATE2, {MODEL_FILE: entry})
+    add_to_record(folder, CTRANSLATE2, {MODEL_FILE: entry}, identity=identity)
     return entry
 
 

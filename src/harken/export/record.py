@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harken.core import MissingPart
+from harken.core import InputError, MissingPart
 from harken.core.files import write_json
 from harken.inference.exported import RECORD, WeightsIdentity, read_record, weights_identity
 
@@ -32,13 +32,23 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
-def add_to_record(folder: Path, kind: str, files: Mapping[str, dict[str, Any]]) -> None:
-    """Write `files` into export.json of an export of `kind`, beside those that are there already.
+def check_unchanged(folder: Path, identity: WeightsIdentity) -> None:
+    """Raise InputError unless a model folder still holds the weights an export was made of."""
+    if identity_of(folder) != identity:
+        raise InputError(f"The weights in {folder} changed while they were exported.", hint="Run harken export again.")
 
-    Files of the record that were made of other weights are deleted: nothing may run them any more.
+
+def add_to_record(folder: Path, kind: str, files: Mapping[str, dict[str, Any]], *, identity: WeightsIdentity) -> None:
+    """Write `files`, made of the weights `identity`, into export.json of an export of `kind`, beside those that are
+    there already.
+
+    Files of the record that were made of other weights are deleted: nothing may run them any more. A record that is
+    damaged begins anew.
     """
-    identity = identity_of(folder)
-    before = read_record(folder, kind)
+    try:
+        before = read_record(folder, kind)
+    except InputError:
+        before = None
     kept: dict[str, dict[str, Any]] = {}
     if before is not None and before.identity == identity:
         kept = {name: entry for name, entry in before.files.items() if (folder / kind / name).is_file()}

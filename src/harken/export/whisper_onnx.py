@@ -12,7 +12,7 @@ from harken.export.clips import Clip, duration_s
 from harken.export.ctc_onnx import Exporter
 from harken.export.graph import add_metadata
 from harken.export.parity import LIMITS, ParityLimits, check_parity
-from harken.export.record import add_to_record, identity_of
+from harken.export.record import add_to_record, check_unchanged, identity_of
 from harken.export.staging import staging
 from harken.export.whisper_files import (
     decoder_plan,
@@ -71,7 +71,8 @@ class _WhisperExport:
         assert isinstance(model, WhisperSeq2Seq)
         assert isinstance(tokenizer, WhisperTokenizer)
         self.loaded, self.model, self.tokenizer, self.work = loaded, model, tokenizer, work
-        self.metadata = whisper_metadata(model, weights_sha256=identity_of(loaded.folder).weights_sha256)
+        self.identity = identity_of(loaded.folder)
+        self.metadata = whisper_metadata(model, weights_sha256=self.identity.weights_sha256)
         self.cut, heard = heard_by_whisper(loaded, model.window_frames, clips)
         original = TorchWhisperBackend(model, tokenizer)
         self.references: list[WhisperReference] = whisper_references(
@@ -92,6 +93,7 @@ class _WhisperExport:
         if precision == "int8":
             common["quantization"] = {"method": "dynamic"}
         entries: dict[str, dict[str, Any]] = {}
+        check_unchanged(self.loaded.folder, self.identity)
         (self.loaded.folder / ONNX).mkdir(exist_ok=True)
         for path, exporter in zip(files, self.exporters, strict=True):
             placed = self.loaded.folder / ONNX / path.name
@@ -99,7 +101,7 @@ class _WhisperExport:
             entries[placed.name] = {
                 "sha256": sha256_file(placed), "bytes": placed.stat().st_size, **common, "exporter": asdict(exporter)
             }  # fmt: skip
-        add_to_record(self.loaded.folder, ONNX, entries)
+        add_to_record(self.loaded.folder, ONNX, entries, identity=self.identity)
         return entries
 
     def _fp32(self) -> list[Path]:

@@ -46,7 +46,8 @@ def load(
 def choose_engine(folder: Path, config: EngineConfig) -> str:
     """The engine `auto` stands for: ctranslate2 or onnx on a CPU where that export is there and fits the weights.
 
-    Exports that are older than the weights are passed over with a warning. On a GPU torch runs, unless ONNX Runtime
+    Exports of another precision than the one asked for are passed over, those that are older than the weights with a
+    warning. On a GPU torch runs, unless ONNX Runtime
     has CUDA.
     """
     if (folder / CTRANSLATE2).is_dir() or (folder / ONNX).is_dir():
@@ -58,6 +59,9 @@ def choose_engine(folder: Path, config: EngineConfig) -> str:
                 or models.isdisjoint(record.files)
                 or find_spec("onnxruntime" if kind == ONNX else kind) is None
             ):
+                continue
+            precisions = {str(record.files[name].get("precision")) for name in models & record.files.keys()}
+            if config.precision != "auto" and config.precision not in precisions:
                 continue
             if weights_identity(folder) not in (None, record.identity):
                 logger.warning("%s/%s is older than its weights and is not used; run harken export again", folder, kind)

@@ -38,18 +38,25 @@ class ExportRecord:
 
 
 def weights_identity(folder: Path) -> WeightsIdentity | None:
-    """The weights a model folder holds now, as harken.json names them; without a hash there, that of the file.
+    """The weights a model folder holds now, as harken.json names them; without a hash there, and where the weights were
+    written after it, that of the file.
 
     None where neither is there: a folder that carries its exports alone. Raises as `read_description` does.
     """
     described = read_harken_json(folder)
     weights = folder / WEIGHTS
-    sha256 = described.get(WEIGHTS_HASH) or (sha256_file(weights) if weights.is_file() else None)
+    sha256 = described.get(WEIGHTS_HASH)
+    if weights.is_file() and (sha256 is None or _is_newer(weights, folder / DESCRIPTION)):
+        sha256 = sha256_file(weights)
     if sha256 is None:
         return None
     hashes = described.get(ADAPTERS_HASH, {})
     active = described.get("active_adapters", [])
     return WeightsIdentity(weights_sha256=sha256, adapters={name: hashes.get(name, "") for name in active})
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    return other.is_file() and path.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
 def read_record(folder: Path, kind: str) -> ExportRecord | None:
@@ -90,7 +97,7 @@ def check_fresh(folder: Path, kind: str) -> ExportRecord:
     if now is not None and now != record.identity:
         raise InputError(
             f"The {kind} export in {folder} is older than its weights: it was made of "
-            f"{record.identity.weights_sha256[:12]}, {DESCRIPTION} says {now.weights_sha256[:12]}.",
+            f"{record.identity.weights_sha256[:12]}, the folder now holds {now.weights_sha256[:12]}.",
             hint="Run harken export again.",
         )
     return record

@@ -93,8 +93,9 @@ class WhisperLanguageDetector(LanguageDetector):
 
     def code_of(self, language: str) -> str:
         """As `LanguageDetector.code_of`; newer names of Whisper's codes and English names of languages count too."""
-        id_ = self._tokenizer.language_id(primary_language(language))
-        return next(code for code, known in self._tokenizer.languages.items() if known == id_)
+        code = self._tokenizer.language_code(primary_language(language))
+        assert code is not None
+        return code
 
 
 def load_whisper(model: RoutedModel) -> WhisperRecognizer:

@@ -127,6 +127,15 @@ class WhisperTokenizer:
             "Choose a related language's token and fine-tune with it.",
         )
 
+    def language_code(self, language: str | None) -> str | None:
+        """The model's own code of a language it knows by any of its names; "en" for models of English only."""
+        if not self.multilingual:
+            return "en"
+        if language is None:
+            return None
+        id_ = self.language_id(language)
+        return next(code for code, known in self.languages.items() if known == id_)
+
     def prompt(self, *, language: str | None = None, task: Task = "transcribe", timestamps: bool = False) -> list[int]:
         """The tokens a transcript begins with. A multilingual model needs `language`."""
         ids = [self._ids[START]]
@@ -134,7 +143,7 @@ class WhisperTokenizer:
             if language is None:
                 raise InputError("A multilingual Whisper needs a language.", hint="Such as en, uz or ru.")
             ids += [self.language_id(language), self.token_id(f"<|{task}|>")]
-        elif task != "transcribe" or (language is not None and language.lower() not in ("en", "english")):
+        elif task != "transcribe" or (language is not None and not _is_english(language)):
             raise InputError(
                 f"This Whisper is for English only; it cannot {task} {language or 'another language'}.",
                 hint="Take a multilingual one (without .en in its name).",
@@ -347,3 +356,7 @@ def _byte_characters() -> list[str]:
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     spare = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+
+
+def _is_english(language: str) -> bool:
+    return re.split(r"[-_]", language.strip().lower())[0] in ("en", "english")

@@ -153,6 +153,14 @@ def test_short_audio_has_few_tokens_and_all_have_what_the_decoder_holds(whisper:
     assert backend.calls[-1][1].max_tokens == 7
 
 
+def test_the_alignment_has_a_place_for_the_end(whisper: Any, scripted: Any) -> None:
+    backend = scripted(script({0.0: ("x", -0.1, 0.0)}, whisper.tokenizer))
+    long, prompt = [WindowTask(duration_s=60.0)], 4
+    for word_times, most in ((False, 200 - prompt), (True, 199 - prompt)):
+        decode(backend, whisper.tokenizer, long, max_tokens=1_000, word_times=word_times)
+        assert backend.calls[-1][1].max_tokens == most
+
+
 def test_refusals(whisper: Any, scripted: Any) -> None:
     backend = scripted(script({0.0: ("x", -0.1, 0.0)}, whisper.tokenizer))
     with pytest.raises(InputError, match="no token for the language 'xx'"):

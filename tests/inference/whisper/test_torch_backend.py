@@ -1,5 +1,6 @@
 """The torch backend against transformers, and against the model's own greedy decoding."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,22 @@ def test_alignment_is_made_of_the_cross_attention_of_transformers(whisper: Any) 
         chances = output.logits[0, :, : tokenizer.end].softmax(-1)
         wanted = [float(chances[len(prompt) + n, id_]) for n, id_ in enumerate(text)]
         np.testing.assert_allclose(alignment.probabilities, wanted, rtol=1e-4)
+
+
+def test_threads_that_align_at_once_do_not_hear_each_other(whisper: Any) -> None:
+    sound, backend = sounds(whisper, 2), whisper.backend
+    prompt = whisper.tokenizer.prompt(language="uz", timestamps=True)
+    texts = [whisper.tokenizer.encode("one two"), whisper.tokenizer.encode("three")]
+    encoded = backend.encode(sound)
+    (alone,) = backend.align(encoded.take([0]), prompt, texts[:1], [150])
+
+    def align(turn: int) -> bool:
+        rows = [0] if turn % 2 else [0, 1]
+        found = backend.align(encoded.take(rows), prompt, texts[: len(rows)], [150, 96][: len(rows)])
+        return np.array_equal(found[0].positions, alone.positions)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(align, range(60)))
 
 
 def test_a_part_of_what_was_encoded(whisper: Any) -> None:

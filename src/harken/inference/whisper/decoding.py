@@ -124,7 +124,8 @@ class WindowDecoder:
         most = LEAST_TOKENS
         while most < TOKENS_PER_S * task.duration_s:
             most *= 2
-        return max(1, min(most, self.config.max_tokens or longest // 2, longest - len(prompt)))
+        end = 1 if self.config.word_times else 0  # the alignment reads the end as well
+        return max(1, min(most, self.config.max_tokens or longest // 2, longest - len(prompt) - end))
 
     def _groups(
         self, rows: Iterable[int], prompts: Sequence[Sequence[int]], tasks: Sequence[WindowTask]

@@ -30,7 +30,7 @@ class TranscriptionJob:
     ) -> None:
         self._stream, self._windowing = stream, windowing
         self._tokenizer, self._config, self._rate_hz = tokenizer, config, sample_rate_hz
-        self._language = config.language
+        self._language = tokenizer.language_code(config.language)
         self._previous: list[int] = []
         self._open = 0
         self._segments: list[tuple[int, Segment]] = []

@@ -139,7 +139,7 @@ def split_by_times(ids: Sequence[int], tokenizer: WhisperTokenizer, *, length_s:
     pairs = [place for place in range(1, len(ids)) if times[place] is not None and times[place - 1] is not None]
     closed = len(ids) > 1 and times[-1] is not None and times[-2] is None
     if not pairs:
-        known = [time for time in times if time]
+        known = [time for time in times[1:] if time]  # the first is where it begins
         segment = _segment(ids, times, length_s, start_s=_first(times), end_s=known[-1] if known else length_s)
         return ([segment] if segment.ids else []), length_s
     bounds = [0, *pairs, *([len(ids)] if closed else [])]

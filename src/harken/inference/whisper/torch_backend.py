@@ -7,6 +7,7 @@ H attention heads.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Self
 
 import numpy as np
@@ -176,7 +177,11 @@ class _CachedDecoder:
 
 @contextmanager
 def _queries_and_keys(model: WhisperSeq2Seq, layers: Sequence[int]) -> Iterator[dict[int, tuple[Tensor, Tensor]]]:
-    """What the cross-attention of these layers compares: fused kernels do not give their weights away."""
+    """What the cross-attention of these layers compares: fused kernels do not give their weights away.
+
+    Other threads may run the same model meanwhile; what they compare is not noted.
+    """
+    here = get_ident()
     seen: dict[int, tuple[Tensor, Tensor]] = {}
     queries: dict[int, Tensor] = {}
     handles = []
@@ -184,10 +189,12 @@ def _queries_and_keys(model: WhisperSeq2Seq, layers: Sequence[int]) -> Iterator[
         attention = model.model.decoder.layers[layer].encoder_attn
 
         def keep_query(_module: Any, _inputs: Any, output: Tensor, layer: int = layer) -> None:
-            queries[layer] = output
+            if get_ident() == here:
+                queries[layer] = output
 
         def keep_key(_module: Any, _inputs: Any, output: Tensor, layer: int = layer) -> None:
-            seen[layer] = (queries[layer], output)
+            if get_ident() == here:
+                seen[layer] = (queries[layer], output)
 
         handles += [
             attention.q_proj.register_forward_hook(keep_query),
