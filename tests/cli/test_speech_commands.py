@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from harken.cli.speech import _tidied
+from harken.core import Segment, Transcript, Word
+
 Harken = Callable[..., Any]
 
 
@@ -67,7 +70,34 @@ def test_two_transcripts_never_share_a_file(harken: Harken, corpus: Path, model:
     answer = harken("transcribe", corpus / "00.wav", tmp_path / "00.wav", "-m", model, "--out", tmp_path / "o")
     assert (answer.code, answer.out) == (2, "")
     assert "would both be written to" in answer.err
+    assert "another folder for --out" in answer.err
     assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_keeps_its_subfolders(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
+    for name in ("a/x.wav", "b/c/x.wav", "b/x.1.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(corpus / "00.wav", tmp_path / "in" / name)
+    out = tmp_path / "o"
+    command = ("transcribe", tmp_path / "in", corpus / "01.wav", "-m", model, "--out", out)
+    assert harken(*command).code == 0
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert written == ["01.txt", "a/x.txt", "b/c/x.txt", "b/x.1.txt"]
+    (out / "b/c/x.txt").unlink()
+    again = harken(*command, "--resume")
+    assert again.code == 0
+    assert "3 files of 4 have a transcript already." in again.err
+    assert (out / "b/c/x.txt").is_file()
+
+
+def test_a_file_named_again_beside_its_folder_gets_both_transcripts(
+    harken: Harken, corpus: Path, model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "in" / "a" / "x.wav"
+    file.parent.mkdir(parents=True)
+    shutil.copy(corpus / "00.wav", file)
+    assert harken("transcribe", file, tmp_path / "in", "-m", model, "--out", tmp_path / "o").code == 0
+    assert (tmp_path / "o" / "x.txt").read_text() == (tmp_path / "o" / "a" / "x.txt").read_text()
 
 
 def test_transcripts_that_are_there_are_left_out(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:
@@ -105,6 +135,37 @@ def test_tidy_sentences(harken: Harken, corpus: Path, model: Path) -> None:
     assert tidy == plain[:1].upper() + plain[1:]
     data = harken("transcribe", corpus / "03.wav", "-m", model, "--tidy", "--json").json
     assert data["text"] == tidy.strip()
+
+
+@pytest.mark.parametrize("style", ["srt", "vtt", "tsv"])
+def test_tidy_subtitles_and_tables(harken: Harken, corpus: Path, model: Path, style: str) -> None:
+    plain, tidy = (harken("transcribe", corpus / "03.wav", "-m", model, "-f", style, *more).out.splitlines()
+                   for more in ((), ("--tidy",)))  # fmt: skip
+    first, text = next((p, t) for p, t in zip(plain, tidy, strict=True) if p != t)
+    said = first.split("\t")[-1]
+    assert text == first.removesuffix(said) + said[:1].upper() + said[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["hello", "i", "go"], ["Hello", "i", "go"]),
+        (["hello", ",", "you", ".", "bye"], ["Hello,", "you.", "Bye"]),
+        ([",", "hello", "?", "!", "ǆ"], [",", "hello?!", "ǅ"]),
+        (["我", "在", "straße.", "ß"], ["我", "在", "straße.", "ß"]),
+        (["10\u00a0000", "ja\u202f!", "", "so"], ["10 000", "ja!", "", "So"]),
+        ([], []),
+    ],
+)
+def test_tidy_words(words: list[str], expected: list[str]) -> None:
+    timed = tuple(Word(text=text, start_s=place, end_s=place + 0.5) for place, text in enumerate(words))
+    segment = Segment(text=" ".join(words), start_s=0.0, end_s=9.0, words=timed)
+    found = _tidied(Transcript(text=segment.text, duration_s=9.0, segments=(segment,)))
+    assert [word.text for word in found.words] == expected
+    assert " ".join(filter(None, expected)) == found.segments[0].text == found.text
+    starts = {word.start_s for word in timed}
+    assert all(word.start_s in starts for word in found.words)
+    assert [word.end_s for word in found.words][-1:] == [word.end_s for word in timed][-1:]
 
 
 def test_a_wider_beam_and_hotwords(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:

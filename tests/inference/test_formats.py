@@ -94,8 +94,23 @@ def test_cues_are_short_enough_to_read() -> None:
     by_words = render(counted_words(CUE_WORDS + 1, 0.2), "tsv").splitlines()[1:]
     assert [len(row.split("\t")[2].split()) for row in by_words] == [CUE_WORDS, 1]
     by_time = render(counted_words(8, 2.0), "tsv").splitlines()[1:]
-    assert [row.split("\t")[2] for row in by_time] == ["w0 w1 w2 w3", "w4 w5 w6 w7"]
-    assert float(by_time[0].split("\t")[1]) - float(by_time[0].split("\t")[0]) >= CUE_S
+    assert [row.split("\t")[2] for row in by_time] == ["w0 w1 w2", "w3 w4 w5", "w6 w7"]
+    exactly = render(counted_words(3, (CUE_S - 0.1) / 2), "tsv").splitlines()[1:]
+    assert exactly == ["0.000\t6.000\tw0 w1 w2"]
+
+
+def test_a_cue_ends_before_the_word_that_would_make_it_too_long() -> None:
+    words = (word("one", 0.0, 0.4), word("long", 5.0, 5.9), word("pause", 6.5, 7.4), word("loong", 8.0, 16.0))
+    segment = Segment(text="one long pause loong", start_s=0.0, end_s=16.0, words=words)
+    rows = render(Transcript(text=segment.text, duration_s=16.0, segments=(segment,)), "tsv").splitlines()[1:]
+    assert rows == ["0.000\t5.900\tone long", "6.500\t7.400\tpause", "8.000\t16.000\tloong"]
+
+
+@pytest.mark.parametrize(("style", "mark"), [("srt", ","), ("vtt", ".")])
+def test_a_cue_ends_after_it_starts(style: str, mark: str) -> None:
+    segment = Segment(text="a", start_s=59.9996, end_s=60.0)
+    lines = render(Transcript(text="a", duration_s=60.0, segments=(segment,)), style).splitlines()
+    assert f"00:01:00{mark}000 --> 00:01:00{mark}001" in lines
 
 
 def test_unknown_formats_are_refused_with_the_known_ones() -> None:

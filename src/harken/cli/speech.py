@@ -1,6 +1,7 @@
 """`harken transcribe`: using a model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from harken.cli.output import complain, counted, note
 from harken.cli.progress import progress_on_stderr
 
 if TYPE_CHECKING:
-    from harken.core import Recognizer, Transcript
+    from harken.core import Recognizer, Transcript, Word
     from harken.inference.config import EngineConfig
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
@@ -80,11 +81,13 @@ def transcribe(
         raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
     if resume and out is None:
         raise InputError("--resume needs --out.", hint="Only transcripts that were written can be left out.")
-    files = [found for file in files for found in _files_of(file)]
-    targets = _targets(files, out, style) if out is not None else {}
-    left = [file for file in files if not (resume and targets[file].is_file())]
-    if len(left) < len(files):
-        note(f"{counted(len(files) - len(left), 'file')} of {len(files)} have a transcript already.")
+    named = [found for file in files for found in _files_of(file)]
+    targets = _targets(named, out, style)
+    left = [
+        (file, target) for (file, _), target in zip(named, targets, strict=True) if not (resume and _is_file(target))
+    ]
+    if len(left) < len(named):
+        note(f"{counted(len(named) - len(left), 'file')} of {len(named)} have a transcript already.")
     if not left:
         return
     settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
@@ -98,17 +101,18 @@ def transcribe(
         recognizer = load(model, engine=engine, config=config)
     failed = 0
     with progress_on_stderr("transcribing") as progress:
-        for number, result in enumerate(transcribe_files(recognizer, left), start=1):
+        results = transcribe_files(recognizer, [file for file, _ in left])
+        for number, (result, (_, target)) in enumerate(zip(results, left, strict=True), start=1):
             if result.transcript is None:
                 failed += 1
                 complain(str(result.error))
             else:
                 text = render(_tidied(result.transcript) if tidy else result.transcript, style)
                 heard = (result.transcript.language or "") if routes is not None else None
-                _give(result.path, text, style, targets.get(result.path), several=len(files) > 1, language=heard)
+                _give(result.path, text, style, target, several=len(named) > 1, language=heard)
             progress(number, len(left))
     if failed:
-        note(f"{counted(failed, 'file')} of {len(files)} could not be transcribed.")
+        note(f"{counted(failed, 'file')} of {len(named)} could not be transcribed.")
         raise typer.Exit(2)
 
 
@@ -151,8 +155,38 @@ def _tidied(transcript: "Transcript") -> "Transcript":
     def tidied(text: str) -> str:
         return tidy_transcript(text, capitalize=True)
 
-    segments = tuple(replace(segment, text=tidied(segment.text)) for segment in transcript.segments)
+    segments = tuple(
+        replace(segment, text=tidied(segment.text), words=_tidied_words(segment.words, tidied))
+        for segment in transcript.segments
+    )
     return replace(transcript, text=tidied(transcript.text), segments=segments)
+
+
+def _tidied_words(words: Sequence["Word"], tidied: Callable[[str], str]) -> tuple["Word", ...]:
+    """Words as they are written in the tidied text; a stop that was a word of its own joins the word before it."""
+    from dataclasses import replace
+
+    text = " ".join(word.text for word in words)
+    tidy = tidied(text)
+    closed = _gaps(text) - _gaps(tidy)
+    # Tidying changes letters one for one, and otherwise spaces only.
+    letters = [index for index, letter in enumerate(tidy) if not letter.isspace()]
+    found: list[Word] = []
+    place = 0
+    for word in words:
+        length = len("".join(word.text.split()))
+        written = tidy[letters[place] : letters[place + length - 1] + 1] if length else ""
+        if place in closed:
+            found[-1] = replace(found[-1], text=found[-1].text + written, end_s=max(found[-1].end_s, word.end_s))
+        else:
+            found.append(replace(word, text=written))
+        place += length
+    return tuple(found)
+
+
+def _gaps(text: str) -> set[int]:
+    """How many letters stand before the end of each word."""
+    return set(accumulate(map(len, text.split())))
 
 
 def _give(path: str, text: str, style: str, target: Path | None, *, several: bool, language: str | None) -> None:
@@ -166,33 +200,43 @@ def _give(path: str, text: str, style: str, target: Path | None, *, several: boo
     note(f"{path} -> {target}" + (f" ({language})" if language else ""))
 
 
-def _files_of(file: str) -> list[str]:
-    """The file itself, or the audio files anywhere below a folder, in the order of their names."""
+def _files_of(file: str) -> list[tuple[str, Path]]:
+    """The file itself, or the audio files anywhere below a folder, in the order of their names. With each, what its
+    transcript is called but for the ending: the file's name, within a folder its path from there.
+    """
     from harken.core import InputError
 
     folder = Path(file)
     if not folder.is_dir():
-        return [file]
+        return [(file, Path(Path(file).stem))]
     from harken.data.importers.candidates import audio_files
 
-    found = [str(path) for path in audio_files(folder)]
+    found = [(str(path), path.relative_to(folder).with_suffix("")) for path in audio_files(folder)]
     if not found:
         raise InputError(f"{file} holds no audio files.", hint="Name the files, or another folder.")
     return found
 
 
-def _targets(files: list[str], out: Path, style: str) -> dict[str, Path]:
-    """One file per input, named after it; refused where two inputs would share a name."""
+def _targets(named: Sequence[tuple[str, Path]], out: Path | None, style: str) -> list[Path | None]:
+    """A transcript file for each input, None without `out`; refused where two inputs would share one."""
     from harken.core import InputError
 
-    targets = [out / f"{Path(file).stem}.{style}" for file in files]
-    for index, target in enumerate(targets):
-        if target in targets[:index]:
-            first = files[targets.index(target)]
+    if out is None:
+        return [None] * len(named)
+    firsts: dict[Path, str] = {}
+    for file, name in named:
+        target = out / name.with_name(f"{name.name}.{style}")
+        if target in firsts:
             raise InputError(
-                f"{first} and {files[index]} would both be written to {target}.", hint="Transcribe them separately."
+                f"{firsts[target]} and {file} would both be written to {target}.",
+                hint="Transcribe one of them by itself, with another folder for --out.",
             )
-    return dict(zip(files, targets, strict=True))
+        firsts[target] = file
+    return list(firsts)
+
+
+def _is_file(target: Path | None) -> bool:
+    return target is not None and target.is_file()
 
 
 def _named(path: str, text: str, style: str, language: str | None) -> str:

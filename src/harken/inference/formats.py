@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from html import escape
 
-from harken.core import InputError, Segment, Transcript
+from harken.core import InputError, Segment, Transcript, Word
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 CUE_WORDS = 12
@@ -39,26 +39,30 @@ def transcript_json(transcript: Transcript) -> dict[str, object]:
 
 
 def _cues(segment: Segment) -> list[Segment]:
-    """A segment cut into pieces short enough to read as subtitles."""
-    cues: list[Segment] = []
-    start = 0
-    words = segment.words
-    for end in range(1, len(words) + 1):
-        full = end - start >= CUE_WORDS or words[end - 1].end_s - words[start].start_s >= CUE_S
-        if full or end == len(words):
-            piece = words[start:end]
-            text = " ".join(word.text for word in piece)
-            cues.append(Segment(text=text, start_s=piece[0].start_s, end_s=piece[-1].end_s, words=piece))
-            start = end
-    return cues or [segment]
+    """A segment cut into pieces of at most `CUE_WORDS` words and `CUE_S` seconds. One word is never cut, nor is a
+    segment without words.
+    """
+    pieces: list[list[Word]] = []
+    for word in segment.words:
+        if pieces and len(pieces[-1]) < CUE_WORDS and word.end_s - pieces[-1][0].start_s <= CUE_S:
+            pieces[-1].append(word)
+        else:
+            pieces.append([word])
+    return [_cue(piece) for piece in pieces] or [segment]
+
+
+def _cue(words: list[Word]) -> Segment:
+    text = " ".join(word.text for word in words)
+    return Segment(text=text, start_s=words[0].start_s, end_s=words[-1].end_s, words=tuple(words))
 
 
 def _block(number: int, cue: Segment, mark: str, text: str) -> str:
-    return f"{number}\n{_clock(cue.start_s, mark)} --> {_clock(cue.end_s, mark)}\n{text}\n"
+    start_ms = round(cue.start_s * 1000)
+    end_ms = max(round(cue.end_s * 1000), start_ms + 1)  # WebVTT, section 4.1: a cue ends after it starts
+    return f"{number}\n{_clock(start_ms, mark)} --> {_clock(end_ms, mark)}\n{text}\n"
 
 
-def _clock(seconds: float, mark: str) -> str:
-    milliseconds = round(seconds * 1000)
+def _clock(milliseconds: int, mark: str) -> str:
     hours, rest = divmod(milliseconds, 3_600_000)
     minutes, rest = divmod(rest, 60_000)
     whole, rest = divmod(rest, 1000)

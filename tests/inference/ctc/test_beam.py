@@ -91,7 +91,9 @@ def test_scores_are_the_sums_over_all_alignments(seed: int) -> None:
 @pytest.mark.parametrize("tokenizer", [WORDS, CHARACTERS], ids=["words", "characters"])
 @pytest.mark.parametrize("seed", range(4))
 def test_with_a_language_model_and_hotwords(tokenizer: Tokenizer, seed: int) -> None:
-    """ln p of the sound + 0.7 ln p of the words and the end + 0.9 a word - 2 a letter of unknown ones + hotwords."""
+    """ln p of the sound + 0.7 ln p of the words and the end + 0.9 a word - 2 a letter of unknown ones + 1 for each unit
+    of a hotword.
+    """
     known = ["one", "two"] if tokenizer is WORDS else ["a", "ab"]
     lm = Bigrams({("<s>", known[0]): -0.4, (known[0], known[1]): -0.7, (known[1], "</s>"): -0.2})
     fusion = fusion_of(tokenizer, lm=lm, hotwords=[Hotword(text=f"{known[0]} {known[1]}"), Hotword(text=known[1])])
@@ -104,8 +106,9 @@ def test_with_a_language_model_and_hotwords(tokenizer: Tokenizer, seed: int) -> 
             gained, state = lm.score(state, word)
             score += 0.7 * gained + 0.9 - 2.0 * len(word) * (word not in lm)
         score += 0.7 * lm.end(state)
-        score += len(known[1]) * words.count(known[1])
-        score += len("".join(known)) * list(itertools.pairwise(words)).count((known[0], known[1]))
+        first, second = (len(tokenizer.encode(word)) for word in known)
+        score += second * words.count(known[1])
+        score += (first + second) * list(itertools.pairwise(words)).count((known[0], known[1]))
         expected[ids] = score
     found = BeamDecoder(tokenizer, width=10**6, pruning=NOTHING, fusion=fusion).n_best(log_probs, 10**6)
     assert found[0].score == pytest.approx(max(expected.values()), abs=1e-4)

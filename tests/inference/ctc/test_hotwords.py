@@ -73,20 +73,32 @@ def test_other_pieces_of_the_same_word_match() -> None:
     texts = ["banana bandana band and an", "nab ban"] * 4
     tokenizer = BpeTokenizer.train(TokenizerConfig(kind="bpe", size=16), texts)
     strings = unit_strings(tokenizer)
-    matcher = HotwordMatcher([Hotword(text="band")], tokenizer, boost=1.0)
-    whole = tokenizer.encode("band")
-    letters = [tokenizer.units.index(piece) for piece in ("▁", "b", "a", "n", "d")]
+    matcher = HotwordMatcher([Hotword(text="bandad")], tokenizer, boost=1.0)
+    whole = tokenizer.encode("bandad")
+    letters = [tokenizer.units.index(piece) for piece in ("▁", *"bandad")]
     assert whole != letters
-    for ids in (whole, letters):
-        assert sum(gained(matcher, [strings[id_] for id_ in ids])) == 4
+    pieces = [strings[id_] for id_ in whole]
+    assert pieces == [" band", "a", "d"]
+    assert gained(matcher, pieces) == pytest.approx([1, 1, 1, 0])
+    assert gained(matcher, [strings[id_] for id_ in letters]) == pytest.approx([0, 0.25, 0.25, 0.25, 0.25, 1, 1, 0])
+
+
+def test_a_unit_gains_the_same_however_many_letters_it_spells() -> None:
+    """A word unit is heard in a frame or two: seven times the boost of a letter would put "seven" everywhere."""
+    units = ["<pad>", "o", "seven"]
+    for phrase, gains in (("seven", [1, 0]), ("o", [1, 0]), ("o seven", [1, 1, 0])):
+        tokenizer = WordTokenizer(units)
+        strings = unit_strings(tokenizer)
+        matcher = HotwordMatcher([Hotword(text=phrase)], tokenizer, boost=1.0)
+        assert gained(matcher, [strings[id_] for id_ in tokenizer.encode(phrase)]) == pytest.approx(gains)
 
 
 def test_word_units_and_characters_without_spaces() -> None:
     digits = WordTokenizer(["<pad>", "one", "two", "three"])
     matcher = HotwordMatcher([Hotword(text="one two")], digits, boost=1.0)
     strings = unit_strings(digits)
-    assert gained(matcher, [strings[id_] for id_ in digits.encode("one two")]) == [3, 3, 0]
-    assert gained(matcher, [strings[id_] for id_ in digits.encode("one one two")]) == [3, 0, 3, 0]
+    assert gained(matcher, [strings[id_] for id_ in digits.encode("one two")]) == pytest.approx([1, 1, 0])
+    assert gained(matcher, [strings[id_] for id_ in digits.encode("one one two")]) == pytest.approx([1, 0, 1, 0])
     chinese = CharTokenizer(["<pad>", " ", *"我在北京海"])
     matcher = HotwordMatcher([Hotword(text="北京")], chinese, boost=1.5)
     strings = unit_strings(chinese)

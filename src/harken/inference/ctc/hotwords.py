@@ -1,10 +1,12 @@
 """Hotwords: phrases that are made more probable wherever they are said as whole words.
 
-A text gains `boost` nats for each letter of a hotword as the letters appear, so that a beam keeps the phrase while it
-is being spelled, and loses them again where the match breaks off. What remains at the end is, for each occurrence of
-each hotword as whole words, its boost times its letters (spaces not counted). One automaton follows all phrases at
-once: Aho and Corasick 1975, "Efficient String Matching", over letters rather than ids, because pieces spell a word in
-several ways.
+A text gains `boost` nats for each unit that the tokenizer spells a hotword with (a letter, a piece or a word; spaces
+not counted), so that a beam keeps the phrase while it is being spelled, and loses them again where the match breaks
+off. What remains at the end is, for each occurrence of each hotword as whole words, its boost times its units. The
+units count because each is one decision of the acoustic model: by the letter, a single word unit would gain so much in
+one frame that it is heard everywhere. One automaton follows all phrases at once: Aho and Corasick 1975, "Efficient
+String Matching", over letters rather than ids, because pieces spell a word in several ways. So a unit's boost is
+shared among its letters, and another spelling of the phrase gains the same in all.
 """
 
 import math
@@ -21,7 +23,7 @@ _START, _EDGE = 0, " "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hotword:
-    """A phrase as the model writes it; `boost` in nats a letter, None for the decoder's."""
+    """A phrase as the model writes it; `boost` in nats a unit, None for the decoder's."""
 
     text: str
     boost: float | None = None
@@ -108,7 +110,7 @@ class HotwordMatcher:
         self._hope = [0.0]  # for the one that would be gained by going on, as far as it has come
         for hotword in hotwords:
             ids = _spell(hotword.text, tokenizer, "hotwords")
-            self._add(joined(strings[id_] for id_ in ids), hotword.boost or boost)
+            self._add([strings[id_] for id_ in ids], hotword.boost or boost)
         self._link()
         self.start = self._children[_START][_EDGE]
 
@@ -129,9 +131,11 @@ class HotwordMatcher:
         state, gained = self.step(state, _EDGE)
         return gained - self._hope[state]
 
-    def _add(self, pattern: str, boost: float) -> None:
-        state, letters = _START, 0
-        for letter in pattern:
+    def _add(self, units: Sequence[str], boost: float) -> None:
+        spelled = [unit.replace(_EDGE, "") for unit in units]
+        gains = iter([boost / len(letters) for letters in spelled for _ in letters])
+        state, gained = _START, 0.0
+        for letter in joined(units):
             if letter not in self._children[state]:
                 self._children[state][letter] = len(self._children)
                 self._children.append({})
@@ -140,10 +144,10 @@ class HotwordMatcher:
                 self._paid.append(0.0)
                 self._hope.append(0.0)
             # The phrase's last state promises nothing: what it is worth is paid there.
-            self._hope[state] = max(self._hope[state], boost * letters)
+            self._hope[state] = max(self._hope[state], gained)
             state = self._children[state][letter]
-            letters += letter != _EDGE
-        self._paid[state] += boost * letters
+            gained += next(gains) if letter != _EDGE else 0.0
+        self._paid[state] += gained
 
     def _link(self) -> None:
         """Where each state goes on from when no letter fits; parents are linked before their children."""
