@@ -364,6 +364,21 @@ def test_a_stream_gives_in_pieces_what_decoding_gives_at_once(tmp_path: Path, na
     np.testing.assert_array_equal(np.concatenate(pieces), decode_audio(tmp_path / name, sample_rate_hz=rate_hz))
 
 
+def test_a_stream_may_be_longer_than_memory(tmp_path: Path) -> None:
+    """`max_bytes` is for what is held: the file, and what is decoded at once; a stream is held a piece at a time."""
+    soundfile.write(tmp_path / "long.flac", np.zeros(600 * 16_000, dtype=np.float32), 16_000)
+    small = DecodeLimits(max_bytes=1_000_000)
+    with pytest.raises(AudioLimitError, match=r"at most 15\.6 s"):
+        decode_audio(tmp_path / "long.flac", limits=small)
+    for rate_hz in (16_000, 8_000, 24_000):
+        pieces = stream_audio(tmp_path / "long.flac", sample_rate_hz=rate_hz, limits=small)
+        assert sum(map(len, pieces)) == 600 * rate_hz
+    with pytest.raises(AudioLimitError, match="at most 9 min 59 s"):
+        list(stream_audio(tmp_path / "long.flac", limits=DecodeLimits(max_duration_s=599.0)))
+    with pytest.raises(AudioLimitError, match="the limit is 1000 B"):
+        list(stream_audio(tmp_path / "long.flac", limits=DecodeLimits(max_bytes=1_000)))
+
+
 def test_a_stream_raises_where_the_damage_is(tmp_path: Path) -> None:
     samples = np.tile(SOUND, 150)
     samples[1_500_000] = np.nan

@@ -1,9 +1,12 @@
 """Settings of engines are checked when they are made."""
 
+from math import inf, nan
+
 import pytest
 
 from harken.core import InputError
 from harken.inference.config import EngineConfig, refuse_seq2seq_settings
+from harken.inference.whisper.config import WhisperDecodingConfig
 
 
 @pytest.mark.parametrize(
@@ -14,10 +17,16 @@ from harken.inference.config import EngineConfig, refuse_seq2seq_settings
         ({"longest_s": 0}, "longest_s is 0; use seconds above 0"),
         ({"context_s": 15.0}, r"context_s is 15\.0; use 0 to less than half of window_s \(30\)"),
         ({"context_s": -1.0}, r"context_s is -1\.0"),
+        *(({name: nan}, f"{name} is nan") for name in ("batch_s", "window_s", "context_s", "longest_s")),
+        *(({name: inf}, f"{name} is inf") for name in ("batch_s", "window_s", "context_s", "longest_s")),
         ({"threads": 0}, "threads is 0; use 1 or more"),
+        (
+            {"language": "uz", "whisper": WhisperDecodingConfig(multilingual=True)},
+            "language is uz but whisper.multilingual is set; use one of the two",
+        ),
     ],
 )
-def test_wrong_numbers(settings: dict[str, float], message: str) -> None:
+def test_wrong_numbers(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineConfig(**settings)  # type: ignore[arg-type]
 

@@ -98,6 +98,15 @@ def test_settings_for_other_models_are_refused(exported: Path) -> None:
         load_engine(exported, config=EngineConfig(language="uz"))
 
 
+def test_windows_keep_to_the_chunks_of_the_model(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_engine, "CtcRecognizer", lambda *_, **options: options["chunk_frames"])
+    assert load_engine(copied) is None
+    described = json.loads((copied / "harken.json").read_text())
+    described["settings"]["chunk_frames"] = 4
+    (copied / "harken.json").write_text(json.dumps(described))
+    assert load_engine(copied) == 4
+
+
 def record(*names: str) -> ExportRecord:
     files: dict[str, dict[str, Any]] = {name: {} for name in names}
     return ExportRecord(identity=WeightsIdentity(weights_sha256="aa"), versions={}, files=files)

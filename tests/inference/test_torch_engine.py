@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.inference.streaming.conftest import noise
 
-from harken.audio import AudioDecodeError
+from harken.audio import AudioDecodeError, FeatureConfig
 from harken.core import InputError, MissingPart, Recognizer, Transcript, Waveform
 from harken.inference.config import EngineConfig
 from harken.inference.ctc_recognizer import CtcRecognizer
-from harken.inference.torch_engine import TorchCtcScorer, load_engine, pad_features, pick_device
+from harken.inference.torch_engine import TorchCtcScorer, load_engine, make_recognizer, pad_features, pick_device
+from harken.models.conformer import ConformerCtc, ConformerSettings
+from harken.text.tokenize import CharTokenizer
 
 
 def test_it_is_a_recognizer_and_says_something(recognizer: CtcRecognizer, noises: list[Waveform]) -> None:
@@ -111,3 +114,32 @@ def test_threads_are_those_asked_for(model_folder: Path) -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_windows_of_a_model_with_chunks_give_what_one_pass_gives() -> None:
+    """The mask of a chunked model is laid on each window anew, so windows must begin where a chunk does."""
+    torch.manual_seed(0)
+    model = ConformerCtc(
+        ConformerSettings(width=16, layers=2, heads=2, kernel=5, input_mean=-5.0, chunk_frames=8, left_chunks=1), 20, 5
+    )
+    with torch.no_grad():
+        model.output.weight.mul_(30)
+    tokenizer = CharTokenizer(["<pad>", " ", "a", "b", "c"])
+    audio = noise(20)
+
+    def heard(window_s: float, context_s: float) -> tuple[list[tuple[str, float, float]], list[float | None]]:
+        engine = make_recognizer(
+            model,
+            features=FeatureConfig(kind="nemo", dimensions=20, normalize="none"),
+            tokenizer=tokenizer,
+            config=EngineConfig(device="cpu", window_s=window_s, context_s=context_s),
+        )
+        words = engine.transcribe(audio).words
+        return [(word.text, word.start_s, word.end_s) for word in words], [word.confidence for word in words]
+
+    whole = heard(60.0, 4.0)
+    assert len(whole[0]) > 20
+    for window_s, context_s in ((5.0, 1.4), (6.05, 1.5), (6.3, 1.6)):
+        words, confidences = heard(window_s, context_s)
+        assert words == whole[0]
+        np.testing.assert_allclose(confidences, whole[1], atol=1e-4)  # type: ignore[arg-type]

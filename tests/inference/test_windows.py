@@ -19,6 +19,18 @@ def test_a_grid_is_made_of_whole_frames() -> None:
     assert Grid.of(frame_samples=640, window_samples=700, context_samples=0).chunk_samples == 640
 
 
+@pytest.mark.parametrize("chunk_frames", [1, 4, 7, 16, 300])
+def test_windows_begin_with_a_chunk_of_the_model(chunk_frames: int) -> None:
+    grid = Grid.of(frame_samples=10, window_samples=7_500, context_samples=1_000, chunk_frames=chunk_frames)
+    assert grid.chunk_samples % (10 * chunk_frames) == grid.context_samples % (10 * chunk_frames) == 0
+    assert grid.chunk_samples > 0
+    assert grid.context_samples >= 1_000
+    assert grid.chunk_samples + 2 * grid.context_samples <= 7_500 or chunk_frames == 300
+    begins = [int(window.samples[0]) for window in windows_of([np.arange(60_000, dtype=np.float32)], grid)]
+    assert len(begins) > 5
+    assert all(begin % (10 * chunk_frames) == 0 for begin in begins)
+
+
 @pytest.mark.parametrize("samples", [1, 9, 100, 129, 130, 131, 160, 230, 231, 1000, 1234])
 @pytest.mark.parametrize("piece", [1, 7, 100, 5000])
 def test_every_frame_is_scored_once_with_its_context(samples: int, piece: int) -> None:

@@ -63,10 +63,7 @@ def decode_audio(
     ValueError for an offset, a duration or a rate that makes no sense. What is decoded is never cut or padded in
     silence.
     """
-    pieces = list(
-        stream_audio(source, sample_rate_hz=sample_rate_hz, offset_s=offset_s, duration_s=duration_s, limits=limits)
-    )
-    return _join(pieces)
+    return _join(list(_pieces(source, sample_rate_hz, offset_s, duration_s, limits, kept=True)))
 
 
 def stream_audio(
@@ -80,14 +77,30 @@ def stream_audio(
     """What `decode_audio` gives, in pieces (samples,) of about a million samples at most, as they are decoded.
 
     Errors are those of `decode_audio`, raised when they are met: pieces before a damaged place have been given by then.
+    `max_bytes` of `limits` holds for the file alone: a piece is all that is in memory, however long the audio.
     """
+    return _pieces(source, sample_rate_hz, offset_s, duration_s, limits, kept=False)
+
+
+def _pieces(
+    source: str | Path | bytes,
+    sample_rate_hz: int,
+    offset_s: float,
+    duration_s: float | None,
+    limits: DecodeLimits,
+    *,
+    kept: bool,
+) -> Iterator[Waveform]:
+    """Pieces of one channel at `sample_rate_hz`; `kept` says that all of them will be in memory at once."""
     if not 1 <= sample_rate_hz <= limits.max_sample_rate_hz:
         raise ValueError(f"sample_rate_hz is {sample_rate_hz}; use 1 to {limits.max_sample_rate_hz}")
     _check_part(offset_s, duration_s)
     with open_source(source, limits) as opened, closing(open_reader(opened, limits)) as reader:
         rate = reader.facts.sample_rate_hz
         higher = max(rate, sample_rate_hz)  # both the native and the converted mono signal stay within max_bytes
-        allowed = frames_allowed(sample_rate_hz=higher, channels=1, limits=limits) * rate // higher
+        allowed = math.floor(limits.max_duration_s * rate)
+        if kept:
+            allowed = frames_allowed(sample_rate_hz=higher, channels=1, limits=limits) * rate // higher
         blocks = _checked_blocks(opened.name, reader, offset_s, duration_s, allowed)
         mono = (block[0] if len(block) == 1 else block.mean(axis=0) for block in blocks)
         given = 0

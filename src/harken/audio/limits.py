@@ -21,10 +21,10 @@ class AudioLimitError(AudioDecodeError):
 class DecodeLimits(Strict):
     """What a piece of audio may cost before decoding it is refused.
 
-    `max_bytes` holds for the file (or download) and for the samples that are returned; `max_duration_s` for the piece
-    that is returned, which is the whole file unless a part was asked for. Both are enforced while decoding: what a
-    header claims is never trusted for an allocation. Decoding time grows with duration, channels and rate, so a server
-    that takes files from strangers sets all of them.
+    `max_bytes` holds for the file (or download) and for samples that are returned together; `max_duration_s` for the
+    piece that is returned, which is the whole file unless a part was asked for. Both are enforced while decoding: what
+    a header claims is never trusted for an allocation. Decoding time grows with duration, channels and rate, so a
+    server that takes files from strangers sets all of them.
     """
 
     max_bytes: int = 2 * 1024**3

@@ -1,7 +1,11 @@
 """`harken stream`: recognition while the audio is heard."""
 
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +38,7 @@ def stream(
     """Recognise speech while it is heard.
 
     In a terminal, committed text stands and tentative text behind it changes. Elsewhere a line is printed for each
-    segment once it is committed.
+    segment once it is committed. Ctrl-C ends the stream with what was heard; a second one stops at once.
     """
     from harken.core import InputError, parse_settings
     from harken.inference.streaming import StreamingASR, StreamingConfig
@@ -49,16 +53,39 @@ def stream(
     settings = {"policy": policy, "endpoint": {"source": endpoint, "pause_s": pause_s}}
     config = parse_settings(StreamingConfig, settings, source="harken stream")
     asr = StreamingASR(model, config=config, engine=engine)
-    if file is None:
-        events = asr.stream_from_microphone(duration_s, chunk_s=chunk_s)
-    else:
-        events = asr.stream_from_file(file, chunk_s, realtime)
-    if json_output:
-        _print_json(events)
-    elif sys.stdout.isatty():
-        _show_live(events)
-    else:
-        _print_lines(events)
+    show = _print_json if json_output else _show_live if sys.stdout.isatty() else _print_lines
+    with _interrupts() as interrupted:
+        if file is None:
+            show(asr.stream_from_microphone(duration_s, chunk_s=chunk_s, stop=interrupted))
+        else:
+            show(asr.stream_from_file(file, chunk_s, realtime, stop=interrupted))
+    until_interrupted = mic and duration_s is None
+    if interrupted() and not until_interrupted:
+        raise typer.Exit(130)  # what was asked for is there in part
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed within. Only the first press is taken; the next one interrupts as ever.
+
+    Signals go to the main thread; in others, and where they are ignored, nothing is done.
+    """
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: False
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print_json(events: Iterable["StreamEvent"]) -> None:
@@ -89,7 +116,7 @@ def _show_live(events: Iterable["StreamEvent"]) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from harken.inference.streaming.events import Committed, Endpoint, Final, Partial
+    from harken.inference.streaming.events import Committed, Final, Partial
 
     console = Console()
     line, tentative = "", ""
@@ -100,7 +127,8 @@ def _show_live(events: Iterable["StreamEvent"]) -> None:
                 tentative = " ".join(tentative.split()[len(event.words) :])  # a partial event may correct it
             elif isinstance(event, Partial):
                 tentative = event.text
-            elif isinstance(event, Endpoint | Final) and line:
-                console.print(Text(line))
-                line, tentative = "", ""
+            else:  # a segment has ended
+                if line:
+                    console.print(Text(line))
+                line, tentative = "", "" if isinstance(event, Final) else tentative
             live.update(Text.assemble(line, " " if line and tentative else "", (tentative, "dim")), refresh=True)

@@ -1,5 +1,6 @@
 """Settings of an engine and of what it does with audio; one set for all engines."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -34,10 +35,12 @@ class EngineConfig(Strict):
     def __post_init__(self) -> None:
         for name in ("batch_s", "window_s", "longest_s"):
             seconds = getattr(self, name)
-            if seconds is not None and seconds <= 0:
-                raise ValueError(f"{name} is {seconds}; use seconds above 0")
+            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+                raise ValueError(f"{name} is {seconds}; use seconds above 0, a finite number")
         if not 0 <= self.context_s < self.window_s / 2:
             raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({self.window_s:g})")
+        if self.language is not None and self.whisper.multilingual:
+            raise ValueError(f"language is {self.language} but whisper.multilingual is set; use one of the two")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; use 1 or more")
 

@@ -33,14 +33,16 @@ class CtcRecognizer:
         features: FeatureConfig,
         tokenizer: Tokenizer,
         subsampling: int,
+        chunk_frames: int | None = None,
         decoder: CtcDecoder | None = None,
         config: EngineConfig | None = None,
         on_cpu: bool = True,
         parallel: int = 1,
     ) -> None:
-        """`subsampling` are the feature frames (samples, for models that hear those) of each output frame; `decoder`
-        None is the one of `config.ctc`; `on_cpu` says where `scorer` computes, and `parallel` how many threads may call
-        it at a time.
+        """`subsampling` are the feature frames (samples, for models that hear those) of each output frame,
+        `chunk_frames` the output frames that the model attends as one chunk, None without chunks; `decoder` None is the
+        one of `config.ctc`; `on_cpu` says where `scorer` computes, and `parallel` how many threads may call it at a
+        time.
 
         Raises InputError for settings that would do nothing with a CTC model, and as `make_ctc_decoder` does.
         """
@@ -56,6 +58,7 @@ class CtcRecognizer:
             frame_samples=seconds_to_samples(self.frame_s, sample_rate_hz=rate),
             window_samples=seconds_to_samples(self.config.window_s, sample_rate_hz=rate),
             context_samples=seconds_to_samples(self.config.context_s, sample_rate_hz=rate),
+            chunk_frames=chunk_frames,
         )
         self._window_samples = seconds_to_samples(self.config.window_s, sample_rate_hz=rate)
 

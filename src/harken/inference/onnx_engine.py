@@ -99,6 +99,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         features=interface.features,
         tokenizer=interface.tokenizer,
         subsampling=_subsampling(scorer, path, interface.description.vocab_size),
+        chunk_frames=interface.description.settings.get("chunk_frames"),
         config=config,
         on_cpu=on_cpu,
         parallel=min(config.threads or usable_cores(), most) if on_cpu else 1,

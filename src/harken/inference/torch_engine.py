@@ -103,6 +103,7 @@ def _ctc_recognizer(
         features=features,
         tokenizer=tokenizer,
         subsampling=model.subsampling,
+        chunk_frames=getattr(getattr(model, "settings", None), "chunk_frames", None),
         config=config,
         on_cpu=device.type == "cpu",
     )

@@ -31,11 +31,18 @@ class Grid:
     context_samples: int
 
     @classmethod
-    def of(cls, *, frame_samples: int, window_samples: int, context_samples: int) -> "Grid":
-        """The grid whose windows are about so long, context included; at least one frame is scored by each."""
-        context = context_samples // frame_samples * frame_samples
-        chunk = (window_samples - 2 * context) // frame_samples * frame_samples
-        return cls(frame_samples=frame_samples, chunk_samples=max(frame_samples, chunk), context_samples=context)
+    def of(
+        cls, *, frame_samples: int, window_samples: int, context_samples: int, chunk_frames: int | None = None
+    ) -> "Grid":
+        """The grid whose windows are about so long, context included; at least one frame is scored by each.
+
+        `chunk_frames` are the output frames that a model attends as one chunk, None without chunks: windows then begin
+        where a chunk of the whole stream does, with context of whole chunks, and at least one chunk is scored by each.
+        """
+        step = frame_samples * (chunk_frames or 1)
+        context = -(-(context_samples // frame_samples * frame_samples) // step) * step
+        chunk = (window_samples - 2 * context) // step * step
+        return cls(frame_samples=frame_samples, chunk_samples=max(step, chunk), context_samples=context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,6 +1,8 @@
 """The facade: files, rates, microphones, and which policy a model can follow."""
 
 import sys
+from collections.abc import Sequence
+from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +12,10 @@ import soundfile
 from tests.inference.streaming.conftest import Make, noise
 
 from harken.audio.resample import resample
-from harken.core import InputError, MissingPart
-from harken.inference.streaming import Final, StreamingASR, StreamingConfig
+from harken.core import InputError, MissingPart, Transcript, Waveform
+from harken.inference.streaming import EndpointConfig, Final, StreamingASR, StreamingConfig
 from harken.inference.streaming.events import StreamEvent
+from harken.inference.streaming.stream import StreamState
 from harken.models.folder import describe, save_model
 
 
@@ -71,6 +74,48 @@ def test_chunks_of_other_sizes(parts: Make) -> None:
         StreamingConfig(policy="windowed", left_chunks=0)
 
 
+class Plain:
+    """A recognizer of no known kind: `auto` is local-agreement."""
+
+    sample_rate_hz = 16_000
+
+    def transcribe(self, audio: str | Path | Waveform) -> Transcript:
+        return Transcript(text="", duration_s=1.0)
+
+    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        return [self.transcribe(waveform) for waveform in waveforms]
+
+
+def test_settings_that_do_nothing_with_the_policy_of_auto_are_refused(parts: Make) -> None:
+    plain = parts(chunked=False).recognizer()
+    for sized in (StreamingConfig(chunk_frames=8), StreamingConfig(left_chunks=8)):
+        with pytest.raises(InputError, match="policy is auto, for this model windowed; chunk_frames and left_chunks"):
+            StreamingASR(plain, config=sized)
+    endpoint = EndpointConfig(silence_s=1.0)
+    assert StreamingASR(plain, config=StreamingConfig(endpoint=endpoint)).policy == "windowed"
+    with pytest.raises(InputError, match=r"for this model local-agreement; endpoint\.silence_s does nothing"):
+        StreamingASR(Plain(), config=StreamingConfig(endpoint=endpoint))
+    with pytest.raises(ValueError, match=r"policy is fixed; endpoint\.source does nothing"):
+        StreamingASR(plain, vad=True, config=StreamingConfig(policy="fixed"))
+
+
+def test_a_stream_that_is_stopped_tells_what_it_heard(parts: Make, tmp_path: Path) -> None:
+    path, audio = tmp_path / "noise.wav", 0.5 * noise(3)  # within full scale, which a decoder clips to
+    soundfile.write(path, audio, 16_000, subtype="FLOAT")
+    asr, asked = StreamingASR(parts().recognizer()), 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 20  # 20 chunks were heard
+
+    events = list(asr.stream_from_file(path, stop=stop))
+    state, expected = asr.step(asr.start(), audio[:16_000])
+    assert events == [*expected, *asr.finish(state)[1]]
+    assert text_of(events)
+    assert asked == 21
+
+
 def test_realtime_hears_no_faster_than_it_was_spoken(parts: Make, tmp_path: Path) -> None:
     path = tmp_path / "noise.wav"
     soundfile.write(path, noise(1), 16_000)
@@ -101,8 +146,9 @@ def test_a_session_converts_the_rate(parts: Make) -> None:
     for call in (lambda: session.push(at_8k), session.finish):
         with pytest.raises(InputError, match="has ended"):
             call()
-    with pytest.raises(InputError, match="1000 Hz"):
-        asr.session(sample_rate_hz=1_000)
+    for rate in (1_000, 0):
+        with pytest.raises(InputError, match=f"has {rate} Hz"):
+            asr.session(sample_rate_hz=rate)
     with pytest.raises(InputError, match="NaN"):
         asr.session(sample_rate_hz=8_000).push(np.full(9, np.nan, np.float32))
 
@@ -112,8 +158,9 @@ def test_a_file_that_is_not_audio(parts: Make, tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"nothing")
     with pytest.raises(InputError):
         list(asr.stream_from_file(tmp_path / "x.wav"))
-    with pytest.raises(InputError, match="chunk_s is 0"):
-        asr.stream_from_file(tmp_path / "x.wav", 0)
+    for chunk_s in (0, nan, inf):
+        with pytest.raises(InputError, match=f"chunk_s is {chunk_s}"):
+            asr.stream_from_file(tmp_path / "x.wav", chunk_s)
 
 
 class FakePortAudioError(Exception):
@@ -153,8 +200,32 @@ def test_the_microphone_is_heard_for_a_while_and_closed(parts: Make, monkeypatch
     assert events == [*expected, *asr.finish(state)[1]]
     assert FakeStream.last.blocks == [800] * 41  # type: ignore[attr-defined]
     assert FakeStream.last.closed  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="duration is 0"):
-        asr.stream_from_microphone(0)
+    for duration_s in (0, nan, inf):
+        with pytest.raises(InputError, match=f"duration is {duration_s} s"):
+            asr.stream_from_microphone(duration_s)
+    for chunk_s in (0, nan, inf):
+        with pytest.raises(InputError, match=f"chunk_s is {chunk_s}"):
+            asr.stream_from_microphone(1, chunk_s=chunk_s)
+
+
+def test_a_microphone_that_is_stopped_is_closed_before_the_rest_is_computed(
+    parts: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = SimpleNamespace(InputStream=FakeStream, PortAudioError=FakePortAudioError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    asr = StreamingASR(parts().recognizer())
+    finish = asr.streamer.finish
+    closed: list[bool] = []
+
+    def watched(state: StreamState) -> tuple[StreamState, list[StreamEvent]]:
+        closed.append(FakeStream.last.closed)  # type: ignore[attr-defined]
+        return finish(state)
+
+    monkeypatch.setattr(asr.streamer, "finish", watched)
+    events = list(asr.stream_from_microphone(None, stop=lambda: len(FakeStream.last.blocks) == 20))  # type: ignore[attr-defined]
+    state, expected = asr.step(asr.start(), noise(5)[:16_000])
+    assert events == [*expected, *finish(state)[1]]
+    assert closed == [True]
 
 
 def test_what_is_missing_for_a_microphone_is_said(parts: Make, monkeypatch: pytest.MonkeyPatch) -> None:

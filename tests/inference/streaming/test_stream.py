@@ -1,6 +1,8 @@
 """Events of a stream: the same for any split of the audio, committed text never taken back, bad input refused."""
 
+import copy
 import itertools
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +12,13 @@ from hypothesis import strategies as st
 from tests.inference.streaming.conftest import LETTERS, WORDS, Make, noise
 
 from harken.audio.vad import VadState
-from harken.core import InputError, Tokenizer, Waveform
+from harken.core import InputError, Tokenizer, Waveform, Word
 from harken.inference.streaming.build import StreamParts, build_streamer
 from harken.inference.streaming.config import EndpointConfig, StreamingConfig, WindowConfig
 from harken.inference.streaming.events import Committed, Endpoint, Final, Partial, StreamEvent, event_json
-from harken.inference.streaming.stream import Streamer
+from harken.inference.streaming.policy import Progress
+from harken.inference.streaming.stream import Streamer, with_line
+from harken.inference.streaming.words import Found
 
 POLICIES = ("cached", "windowed", "fixed", "local-agreement")
 
@@ -123,6 +127,93 @@ def test_partial_text_is_told_when_it_changes(parts: Make) -> None:
     partial = [event.text for event in events if isinstance(event, Partial)]
     assert len(partial) > 3
     assert all(one != other for one, other in itertools.pairwise(partial))
+
+
+class Script:
+    """A policy that tells one entry for each block."""
+
+    def __init__(self, script: Sequence[Progress]) -> None:
+        self._script = script
+
+    def start(self) -> int:
+        return 0
+
+    def step(self, state: int, block: Waveform) -> tuple[int, Progress]:
+        return state + 1, self._script[state]
+
+    def finish(self, state: int) -> tuple[int, Progress]:
+        return state, Progress()
+
+
+def scripted(script: Sequence[Progress]) -> Streamer:
+    return Streamer(Script(script), sample_rate_hz=16_000, frame_s=0.04)
+
+
+def blocks(count: int) -> Waveform:
+    return np.zeros(count * 512, np.float32)
+
+
+def said(*words: str, rule: str | None = None) -> Found:
+    return Found(words=tuple(Word(text=word, start_s=0.0, end_s=0.1) for word in words), rule=rule)
+
+
+def test_a_listener_always_shows_what_is_tentative() -> None:
+    script = [
+        Progress(tentative="one"),
+        Progress(found=[said("one")], tentative="one"),  # said twice
+        Progress(found=[said("one")], tentative="two three"),
+        Progress(found=[said("two", rule="pause"), said("three")], tentative=""),
+        Progress(tentative="four five"),
+        Progress(found=[said("for")], tentative="five"),
+    ]
+    stream = scripted(script)
+    state, shown, partials = stream.start(), "", 0
+    for wanted in script:
+        state, events = stream.step(state, blocks(1))
+        for event in events:
+            if isinstance(event, Committed):
+                shown = " ".join(shown.split()[len(event.words) :])
+            elif isinstance(event, Partial):
+                shown, partials = event.text, partials + 1
+        assert shown == wanted.tentative
+    assert partials == 4  # none where committed words have left what is tentative now
+
+
+def test_a_state_of_many_segments_is_copied_and_pickled() -> None:
+    count = 20_000
+    stream = scripted([Progress(found=[said("word", str(number), rule="pause")]) for number in range(count)])
+    early, _ = stream.step(stream.start(), blocks(count // 2))
+    state, _ = stream.step(early, blocks(count // 2))
+    wanted = [f"word {number}" for number in range(count)]
+    for found in (state, copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+        assert repr(found)
+        assert stream.finish(found)[1][-1].text.splitlines() == wanted  # type: ignore[union-attr]
+    assert stream.finish(early)[1][-1].text.splitlines() == wanted[: count // 2]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("longest", [1, 2000])
+def test_a_segment_more_costs_the_same_after_many(longest: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, longest + 1, 20_000)
+    pieces: tuple[str, ...] = ()
+    copied, most = 0, 0
+    for length in lengths:
+        before, pieces = pieces, with_line(pieces, "x" * int(length))
+        copied += len(pieces[-1])
+        most = max(most, len(pieces))
+        assert pieces[:-1] == before[: len(pieces) - 1]
+    total = int(lengths.sum()) + len(lengths) - 1
+    assert len("\n".join(pieces)) == total
+    assert most <= np.log2(total) + 1
+    assert copied <= total * np.log2(total)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_state_of_every_policy_is_copied_and_pickled(parts: Make, policy: str) -> None:
+    stream, audio = streamer(parts, policy), noise(3)
+    state, events = stream.step(stream.start(), audio[:30_000])
+    for found in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+        found, more = stream.step(found, audio[30_000:])
+        assert [*events, *more, *stream.finish(found)[1]] == run(stream, audio)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -16,7 +16,7 @@ BEAM_SIZE = 5
 LM_WEIGHT = 0.5
 WORD_BONUS = 1.5  # nats
 UNKNOWN_LETTER = -2.0  # nats
-HOTWORD_BOOST = 1.0  # nats a unit (letter, piece or word), for hotwords without a boost of their own
+HOTWORD_BOOST = 1.0  # nats a unit: letter, piece or word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class CtcDecodingConfig(Strict):
     lm: str | None = None
     lm_weight: float | None = None  # of the language model's log probability, against the sound's 1
     word_bonus: float | None = None  # nats a word, against the preference of language models for few words
-    unknown_letter: float | None = None  # nats a unit (letter, piece or word), for hotwords without a boost of their own
+    unknown_letter: float | None = None  # nats a letter of words the language model does not know
     hotwords: str | None = None
     hotword_boost: float | None = None  # nats a unit (letter, piece or word), for hotwords without a boost of their own
     pruning: Pruning = field(default_factory=Pruning)

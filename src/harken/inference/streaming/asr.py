@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +16,8 @@ from harken.audio.features import check_waveform
 from harken.audio.resample import StreamResampler
 from harken.audio.vad import SpeechDetector
 from harken.core import InputError, Tokenizer, Waveform
-from harken.core.units import seconds_to_samples
-from harken.inference.streaming.build import build_streamer, stream_parts
-from harken.inference.streaming.config import StreamingConfig
+from harken.inference.streaming.build import build_streamer, policy_name, stream_parts
+from harken.inference.streaming.config import StreamingConfig, chunk_samples
 from harken.inference.streaming.events import StreamEvent
 from harken.inference.streaming.microphone import open_microphone
 from harken.inference.streaming.stream import StreamState
@@ -54,13 +54,17 @@ class StreamingASR:
         config: StreamingConfig | None = None,
         engine: str = "auto",
     ) -> None:
-        """`engine` runs a model folder. Raises MissingPart and InputError as `harken.load` does, and InputError for a
-        policy that this model cannot follow."""
+        """`engine` runs a model folder. Raises MissingPart and InputError as `harken.load` does, InputError for a
+        policy that this model cannot follow and for settings that do nothing with the policy that `auto` takes."""
         config = config or StreamingConfig()
         if vad is not False:
             config = replace(config, endpoint=replace(config.endpoint, source="vad"))
         detector = vad if isinstance(vad, SpeechDetector) else None
         parts = stream_parts(model, processor, engine=engine)
+        policy = policy_name(parts, config)
+        idle = config.idle_settings(policy)
+        if idle is not None:
+            raise InputError(f"policy is {config.policy}, for this model {policy}; {idle}.", hint="Leave it out.")
         self.policy, self.latency_s, self.streamer = build_streamer(parts, config, detector=detector)
         _log.info("streaming: policy %s, algorithmic latency %.0f ms", self.policy, self.latency_s * 1000)
 
@@ -82,7 +86,7 @@ class StreamingASR:
 
     def session(self, *, sample_rate_hz: int | None = None) -> "Session":
         """A stream of its own, for audio at another rate than the model's."""
-        return Session(self, sample_rate_hz=sample_rate_hz or self.sample_rate_hz)
+        return Session(self, sample_rate_hz=self.sample_rate_hz if sample_rate_hz is None else sample_rate_hz)
 
     def stream_from_file(
         self,
@@ -91,32 +95,36 @@ class StreamingASR:
         realtime: bool = False,
         *,
         limits: DecodeLimits | None = None,
+        stop: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[StreamEvent]:
         """Events of an audio file of any format, heard in chunks; with `realtime` no faster than it was spoken.
 
-        Raises AudioDecodeError as `stream_audio` does, InputError for a `chunk_s` of less than a sample.
+        `stop` is asked between chunks: once it is true the stream ends with what was heard, `Final` and all. Raises
+        AudioDecodeError as `stream_audio` does, InputError for a `chunk_s` that is no number or less than a sample.
         """
-        samples = seconds_to_samples(chunk_s, sample_rate_hz=self.sample_rate_hz)
-        if samples < 1:
-            raise InputError(f"chunk_s is {chunk_s}.", hint="Use seconds of at least one sample, such as 0.05.")
+        samples = chunk_samples(chunk_s, sample_rate_hz=self.sample_rate_hz)
         limits = limits or DecodeLimits(max_duration_s=86_400.0)
         pieces = stream_audio(path, sample_rate_hz=self.sample_rate_hz, limits=limits)
-        return self._stream(_paced(_rechunked(pieces, samples), self.sample_rate_hz, realtime, clock, sleep))
+        return self._stream(_paced(_rechunked(pieces, samples), self.sample_rate_hz, realtime, clock, sleep), stop)
 
     def stream_from_microphone(
-        self, duration_sec: float | None = 30, *, chunk_s: float = 0.05
+        self, duration_sec: float | None = 30, *, chunk_s: float = 0.05, stop: Callable[[], bool] | None = None
     ) -> Iterator[StreamEvent]:
-        """Events of what the microphone hears for `duration_sec` seconds; None: until the caller stops.
+        """Events of what the microphone hears for `duration_sec` seconds; None: until `stop`, asked between chunks, is
+        true. The last events are told then too.
 
-        Raises MissingPart without the package sounddevice, its library, or a microphone.
+        Raises MissingPart without the package sounddevice, its library, or a microphone, and InputError for a duration
+        or a `chunk_s` that is no number or too short.
         """
-        return self._stream(open_microphone(self.sample_rate_hz, duration_s=duration_sec, chunk_s=chunk_s))
+        return self._stream(open_microphone(self.sample_rate_hz, duration_s=duration_sec, chunk_s=chunk_s), stop)
 
-    def _stream(self, chunks: Iterable[Waveform]) -> Iterator[StreamEvent]:
+    def _stream(
+        self, chunks: Generator[Waveform, None, None], stop: Callable[[], bool] | None
+    ) -> Iterator[StreamEvent]:
         state = self.start()
-        for chunk in chunks:
+        for chunk in chunks if stop is None else _until(stop, chunks):
             state, events = self.step(state, chunk)
             yield from events
         yield from self.finish(state)[1]
@@ -148,6 +156,13 @@ class Session:
         return [*events, *last]
 
 
+def _until(stop: Callable[[], bool], chunks: Generator[Waveform, None, None]) -> Iterator[Waveform]:
+    """Chunks until `stop` is true; what they come from is closed then, before anything else is computed."""
+    with closing(chunks):
+        while not stop() and (chunk := next(chunks, None)) is not None:
+            yield chunk
+
+
 def _rechunked(pieces: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
     """The same audio in chunks of that many samples, the last one as long as it is."""
     held = np.zeros(0, np.float32)
@@ -166,7 +181,7 @@ def _paced(
     realtime: bool,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-) -> Iterator[Waveform]:
+) -> Generator[Waveform, None, None]:
     """Chunks as they are, or each no earlier than its last sample would have been heard."""
     begun, heard = clock(), 0
     for chunk in chunks:

@@ -1,5 +1,6 @@
 """Which policy a model can follow, and a streamer that follows it."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from harken.core import InputError, Recognizer
 from harken.inference.config import EngineConfig
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.engines import load
-from harken.inference.exported import ONNX, read_record
+from harken.inference.exported import ONNX, ExportRecord, read_record, weights_identity
+from harken.inference.onnx_engine import MODEL_FILES
 from harken.inference.streaming.agreement import AgreementPolicy, BufferRecognizer, PlainBuffer
 from harken.inference.streaming.cached import CachedFrames, ChunkNetwork
 from harken.inference.streaming.config import StreamingConfig
@@ -23,6 +25,8 @@ from harken.inference.streaming.whisper_buffer import WhisperBuffer
 from harken.inference.streaming.windowed import WindowedFrames
 from harken.inference.whisper.recognizer import WhisperRecognizer
 from harken.models.description import read_description
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,9 @@ def stream_parts(
 ) -> StreamParts:
     """What runs a model folder (by `engine` and `config`), a recognizer, or a model in memory with its processor.
 
-    A folder whose model was trained with chunks runs its streaming export, or without one torch, unless `engine` says
-    otherwise. Raises as `harken.load` does, and InputError for a model in memory without a processor, and for a
-    processor that is not needed.
+    A folder whose model was trained with chunks runs its exports (of a stream and of the whole) where both are there
+    and belong to the weights, else torch, unless `engine` says otherwise. Raises as `harken.load` does, and InputError
+    for a model in memory without a processor, and for a processor that is not needed.
     """
     ready = isinstance(model, str | Path | Recognizer)
     if ready and processor is not None:
@@ -64,11 +68,22 @@ def _folder_parts(folder: Path, engine: str, config: EngineConfig) -> StreamPart
     chunked = description.settings.get("chunk_frames") is not None
     if chunked and description.features.get("normalize", "none") == "none" and engine in ("auto", "onnx"):
         record = read_record(folder, ONNX)
-        if record is not None and FILE in record.files:
+        if record is not None and FILE in record.files and (engine == "onnx" or _runs(folder, record, config)):
             network = open_network(folder, device=config.device, threads=config.threads)
             return StreamParts(recognizer=load(folder, engine="onnx", config=config), network=network)
         engine = "torch" if engine == "auto" else engine
     return StreamParts(recognizer=load(folder, engine=engine, config=config))
+
+
+def _runs(folder: Path, record: ExportRecord, config: EngineConfig) -> bool:
+    """Whether an export can stand for the model: its recognizer is there in the right precision, and not outdated."""
+    models = [precision for precision, name in MODEL_FILES.items() if name in record.files]
+    if not models or config.precision not in ("auto", *models):
+        return False
+    if weights_identity(folder) in (None, record.identity):
+        return True
+    _log.warning("%s/%s is older than its weights and is not used; run harken export again", folder, ONNX)
+    return False
 
 
 def build_streamer(

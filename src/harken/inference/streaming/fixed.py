@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harken.core import Recognizer, Waveform, Word
+from harken.core import Recognizer, Segment, Waveform, Word
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.streaming.config import FixedConfig
 from harken.inference.streaming.policy import Progress
@@ -72,10 +72,15 @@ def repeated(words: Sequence[str], tail: Sequence[str]) -> int:
 
 
 def timed_words(recognizer: Recognizer, waveform: Waveform) -> list[Word]:
-    """Words of a waveform; those of a recognizer without word times take the time of their segment."""
+    """Words of a waveform; those of a recognizer without word times share the time of their segment evenly."""
     transcript = recognizer.transcribe_batch([waveform])[0]
     words: list[Word] = []
     for segment in transcript.segments:
-        told = [Word(text=text, start_s=segment.start_s, end_s=segment.end_s) for text in segment.text.split()]
-        words += segment.words or told
+        words += segment.words or _spread(segment)
     return words
+
+
+def _spread(segment: Segment) -> list[Word]:
+    texts = segment.text.split()
+    edges_s = np.linspace(segment.start_s, segment.end_s, len(texts) + 1).tolist()
+    return [Word(text=text, start_s=edges_s[i], end_s=edges_s[i + 1]) for i, text in enumerate(texts)]

@@ -1,7 +1,8 @@
 """Audio from a microphone, by PortAudio through the package sounddevice."""
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Generator
 from importlib import import_module
 from typing import Any
 
@@ -9,19 +10,23 @@ import numpy as np
 
 from harken.core import InputError, MissingPart, Waveform
 from harken.core.units import seconds_to_samples
+from harken.inference.streaming.config import chunk_samples
 
 _log = logging.getLogger(__name__)
 
 
-def open_microphone(sample_rate_hz: int, *, duration_s: float | None, chunk_s: float = 0.05) -> Iterator[Waveform]:
+def open_microphone(
+    sample_rate_hz: int, *, duration_s: float | None, chunk_s: float = 0.05
+) -> Generator[Waveform, None, None]:
     """Chunks (samples,) float32 in [-1, 1] of what the default microphone hears, for `duration_s` seconds.
 
     The microphone is opened at once, so that what is missing is told before the first chunk is asked for. Raises
-    MissingPart without the package, PortAudio or a microphone, InputError for a duration that is not above 0.
+    MissingPart without the package, PortAudio or a microphone, InputError for a duration that is not a number above 0
+    and for chunks as `chunk_samples` does.
     """
-    if duration_s is not None and duration_s <= 0:
+    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
         raise InputError(f"The duration is {duration_s} s.", hint="Use seconds above 0, or none to go on until Ctrl-C.")
-    samples = max(1, seconds_to_samples(chunk_s, sample_rate_hz=sample_rate_hz))
+    samples = chunk_samples(chunk_s, sample_rate_hz=sample_rate_hz)
     sounddevice = _sounddevice()
     try:
         stream = sounddevice.InputStream(samplerate=sample_rate_hz, channels=1, dtype="float32", blocksize=samples)
@@ -35,7 +40,7 @@ def open_microphone(sample_rate_hz: int, *, duration_s: float | None, chunk_s: f
     return _read(stream, samples, total, sample_rate_hz)
 
 
-def _read(stream: Any, samples: int, total: int | None, sample_rate_hz: int) -> Iterator[Waveform]:
+def _read(stream: Any, samples: int, total: int | None, sample_rate_hz: int) -> Generator[Waveform, None, None]:
     heard = 0
     try:
         while total is None or heard < total:

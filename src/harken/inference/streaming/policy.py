@@ -8,12 +8,13 @@ from harken.core import Tokenizer, Waveform
 from harken.core.units import samples_to_seconds
 from harken.inference.streaming.config import EndpointConfig
 from harken.inference.streaming.frames import Frames, FrameSource
-from harken.inference.streaming.speech import SpeechState, SpeechTracker, silent_s
+from harken.inference.streaming.speech import SpeechState, SpeechTracker
 from harken.inference.streaming.words import CtcWords, Found, WordsState
 
 BLOCK_S = 0.032
 """Policies hear audio in blocks of this length, whatever the pieces that it arrives in: one window of Silero VAD."""
 _MARGIN_S = 0.2  # a CTC model may emit a word's last unit this long after the speech
+_SPELLED_S = 1.0  # the longest that an endpoint waits for the end of a word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +83,25 @@ class CtcPolicy:
         return replace(state, words=words, tentative=""), Progress(found=[*progress.found, last])
 
     def _told(self, speech: SpeechState, words: WordsState) -> Found | None:
-        """The endpoint that the silence up to here makes, with the frame its silence begins with."""
+        """The endpoint that the silence up to here makes, with the frame its silence begins with.
+
+        Of a segment that voice activity detection has missed, silence is the blanks after its last word. For a word
+        that it missed after others, which may be half spelled, the endpoint waits until the model takes a breath.
+        """
         rule = "pause" if words.spoken else "silence"
         wanted_s = self._endpoint.pause_s if words.spoken else self._endpoint.silence_s
-        if wanted_s is None or silent_s(speech) < wanted_s or (words.told and not words.spoken):
+        if wanted_s is None or speech.speaking or (words.told and not words.spoken):
             return None
+        frame_s = self._source.frame_s
         since_s = samples_to_seconds(speech.since or 0, sample_rate_hz=self._rate)
-        return Found(rule=rule, silence=round(since_s / self._source.frame_s))
+        silent_s = samples_to_seconds(speech.heard, sample_rate_hz=self._rate) - since_s
+        ended_s, blank_s = (words.frames - words.blanks) * frame_s, words.blanks * frame_s
+        if words.spoken and words.segment * frame_s > since_s + _MARGIN_S:
+            since_s, silent_s = ended_s, blank_s
+        missed = words.spoken and ended_s > since_s + _MARGIN_S and not self._words.whole_words
+        if missed and blank_s < self._endpoint.breath_s:
+            wanted_s += _SPELLED_S
+        return None if silent_s < wanted_s else Found(rule=rule, silence=round(since_s / frame_s))
 
     def _decode(self, state: CtcState, frames: Frames) -> tuple[CtcState, Progress]:
         found: list[Found] = []

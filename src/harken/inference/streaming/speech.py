@@ -28,7 +28,7 @@ class SpeechTracker:
         if sample_rate_hz != RATE_HZ:
             raise InputError(
                 f"Voice activity detection needs {RATE_HZ} Hz, the model hears {sample_rate_hz} Hz.",
-                hint=f"With a CTC model set endpoint.source to blank; for others use policy fixed, or a model of {RATE_HZ} Hz.",
+                hint="With a CTC model set endpoint.source to blank; for others use policy fixed.",
             )
         self._detector, self._threshold = detector, threshold
 

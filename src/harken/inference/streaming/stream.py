@@ -1,6 +1,5 @@
 """`state, events = step(state, chunk)`: a policy behind checks, blocks and events."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +16,8 @@ from harken.inference.streaming.policy import BLOCK_S, Policy, Progress
 class StreamState:
     """What a stream carries; make it with `Streamer.start`.
 
-    `line` is the committed text of the segment that is open, `lines` those of the ones before, as a chain: a cell holds
-    the chain before it and a line, so that adding one costs the same after hours.
+    `line` is the committed text of the segment that is open, `lines` the text of the ones before, in few pieces of one
+    line or more; `with_line` adds one.
     """
 
     policy: Any
@@ -26,7 +25,7 @@ class StreamState:
     heard: int = 0
     tentative: str = ""
     line: str = ""
-    lines: tuple[Any, str] | None = None
+    lines: tuple[str, ...] = ()
     ended: bool = False
 
 
@@ -73,23 +72,24 @@ class Streamer:
             state, events = self._tell(replace(state, policy=policy), progress)
         policy, progress = self._policy.finish(state.policy)
         state, more = self._tell(replace(state, policy=policy, waiting=state.waiting[:0]), progress)
-        text = "\n".join([*_chain(state.lines), *([state.line] if state.line else [])])
+        text = "\n".join(with_line(state.lines, state.line))
         at_s = samples_to_seconds(state.heard, sample_rate_hz=self.sample_rate_hz)
         return replace(state, ended=True), [*events, *more, Final(text=text, at_s=at_s)]
 
     def _tell(self, state: StreamState, progress: Progress) -> tuple[StreamState, list[StreamEvent]]:
         at_s = samples_to_seconds(state.heard, sample_rate_hz=self.sample_rate_hz)
         events: list[StreamEvent] = []
-        line, lines = state.line, state.lines
+        line, lines, shown = state.line, state.lines, state.tentative
         for found in progress.found:
             if found.words:
                 committed = Committed(words=found.words, at_s=at_s)
                 line = f"{line} {committed.text}" if line else committed.text
                 events.append(committed)
+                shown = " ".join(shown.split()[len(found.words) :])  # whoever listens takes committed words out of it
             if found.rule is not None:
-                lines, line = ((lines, line), "") if line else (lines, line)
+                lines, line = with_line(lines, line), ""
                 events.append(Endpoint(rule=found.rule, silence_s=found.silence * self._frame_s, at_s=at_s))
-        if progress.tentative != state.tentative:
+        if progress.tentative != shown:
             events.append(Partial(text=progress.tentative, at_s=at_s))
         return replace(state, line=line, lines=lines, tentative=progress.tentative), events
 
@@ -99,11 +99,15 @@ def _check_open(state: StreamState) -> None:
         raise InputError("The stream has ended and takes no more audio.", hint="Start a new one.")
 
 
-def _chain(lines: tuple[Any, str] | None) -> list[str]:
-    def backwards() -> Iterator[str]:
-        cell = lines
-        while cell is not None:
-            cell, line = cell
-            yield line
+def with_line(lines: tuple[str, ...], line: str) -> tuple[str, ...]:
+    """The pieces with a line more, if it has text; joined by newlines they are the whole text.
 
-    return list(backwards())[::-1]
+    A piece that is not twice as long as the next one is joined with it, so that n characters are in about log2(n)
+    pieces and each has been copied about as often.
+    """
+    if not line:
+        return lines
+    *before, last = *lines, line
+    while before and len(before[-1]) < 2 * len(last):
+        last = f"{before.pop()}\n{last}"
+    return (*before, last)

@@ -55,7 +55,7 @@ class CtcWords:
         self._silence = self._frames(endpoint.silence_s if by_blank else None)
         self._longest = self._frames(endpoint.longest_s)
         self._breath = self._frames(endpoint.breath_s) or 1
-        self._whole_words = all(len(tokenizer.word_pieces([id_, id_])) == 2 for id_ in range(1, tokenizer.vocab_size))
+        self.whole_words = all(len(tokenizer.word_pieces([id_, id_])) == 2 for id_ in range(1, tokenizer.vocab_size))
 
     def start(self) -> WordsState:
         return WordsState()
@@ -133,7 +133,7 @@ class CtcWords:
         tokens = state.tokens
         if not tokens:
             return state, []
-        if self._whole_words:
+        if self.whole_words:
             done = len(tokens)
         else:
             ids = [token.id for token in tokens] + ([state.open.id] if state.open is not None else [])
