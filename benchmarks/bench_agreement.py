@@ -105,7 +105,7 @@ def reached(wer: dict[str, float]) -> bool:
 def compared(recognizer: WhisperRecognizer, track: Track) -> dict[str, Any]:
     """WER offline and of both policies; latencies, corrections and cost of the policies."""
     sentences = [_cut(track, item.words[0][1] - LEAD_S, item.words[-1][2] + TAIL_S) for item in track.sentences]
-    alone = " ".join(transcript.text for transcript in recognizer.transcribe_batch(sentences))
+    alone = " ".join(transcript.text for transcript in offline(recognizer).transcribe_batch(sentences))
     begun = time.process_time()
     whole = offline(recognizer).transcribe(track.waveform)
     audio_s = len(track.waveform) / RATE_HZ
