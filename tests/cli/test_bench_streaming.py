@@ -17,6 +17,7 @@ from harken.data.manifest import write_manifest
 from harken.models.conformer import ConformerCtc, ConformerSettings
 from harken.models.folder import describe, load_model, save_model
 from harken.models.pretrained import load_pretrained
+from harken.models.pretrained_import import save_parts
 from harken.testing import random_whisper
 from harken.text.tokenize import WordTokenizer
 
@@ -116,11 +117,7 @@ def test_whisper_is_told_to_time_its_words(harken: Harken, noises: Path, tmp_pat
     pytest.importorskip("transformers", reason="needs the extra `train`")
     random_whisper(tmp_path / "hub", init_std=0.3, max_target_positions=16)
     parts = load_pretrained(tmp_path / "hub")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="none",
-    )  # fmt: skip
-    save_model(tmp_path / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, tmp_path / "model", normalizer="none")
     answer = harken("bench", "streaming", tmp_path / "model", noises / "0.wav", "--policy", "fixed", "--json")
     assert answer.code == 0, answer.err
     _, single, fixed = answer.json["modes"]

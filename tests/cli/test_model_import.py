@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import harken as package
@@ -18,6 +19,7 @@ from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.torch_engine import TorchCtcScorer
 from harken.models.description import read_description
 from harken.models.folder import load_model
+from harken.testing import random_whisper
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models/nemo"))
 import synthetic_nemo  # noqa: E402  made for the importer's own tests
@@ -128,7 +130,6 @@ def test_a_file_that_is_no_model(harken: Harken, tmp_path: Path) -> None:
     (tmp_path / "text.nemo").write_text("not a tar")
     for name, words in [
         ("absent.nemo", "does not exist. Give a .nemo file."),
-        (".", "is a folder. Give a .nemo file."),
         ("text.nemo", "is not a readable .nemo archive"),
         ("other.nemo", "is no NeMo model: it has no model_config.yaml."),
     ]:
@@ -176,3 +177,27 @@ def test_training_goes_on_from_the_folder(
     losses = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     losses = [line["val_loss"] for line in losses if "val_loss" in line]
     assert losses[-1] < losses[0]
+
+
+def test_a_whisper_of_transformers_is_imported_and_transcribes(harken: Harken, tmp_path: Path) -> None:
+    random_whisper(tmp_path / "hub", init_std=0.3)
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    refused = harken("transcribe", sound, "--model", tmp_path / "hub")
+    assert f"harken models import {tmp_path / 'hub'} --out NEW" in refused.err
+    answer = harken("models", "import", tmp_path / "hub", "--out", tmp_path / "model", "--language", "uz")
+    assert answer.code == 0, answer.err
+    assert "family       whisper" in answer.out
+    assert "features     80 log-mel energies at 16000 Hz, normalised none" in answer.out
+    assert "languages    uz" in answer.out
+    assert harken("transcribe", sound, "--model", tmp_path / "model", "--language", "uz").code == 0
+    again = harken("models", "import", tmp_path / "hub", "--out", tmp_path / "model")
+    assert (again.code, "is not empty" in again.err) == (2, True)
+
+
+def test_what_cannot_be_imported(harken: Harken, nemo_file: Callable[..., Path], tmp_path: Path) -> None:
+    absent = harken("models", "import", "./absent", "--out", tmp_path / "out")
+    assert (absent.code, "does not exist" in absent.err) == (3, True)
+    told = harken("models", "import", nemo_file("conformer"), "--out", tmp_path / "out", "--language", "uz")
+    assert (told.code, "which does not take it" in told.err) == (2, True)
+    assert not (tmp_path / "out").exists()

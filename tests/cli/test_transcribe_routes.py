@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harken.inference import load
-from harken.models.folder import describe, save_model
 from harken.models.pretrained import load_pretrained
+from harken.models.pretrained_import import save_parts
 from harken.testing import random_whisper
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
@@ -22,11 +22,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whisper")
     random_whisper(folder / "hub", init_std=0.3)
     parts = load_pretrained(folder / "hub")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(folder / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, folder / "model", normalizer="basic")
     return folder / "model"
 
 

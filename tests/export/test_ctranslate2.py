@@ -21,6 +21,7 @@ from harken.inference.exported import CTRANSLATE2, check_fresh
 from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.special import never_text
 from harken.models.folder import describe, load_model, save_model
+from harken.models.pretrained_import import save_parts
 from harken.models.whisper import load_whisper
 from harken.testing.random_models import BYTE_UNITS, random_whisper, whisper_tokens
 
@@ -41,11 +42,7 @@ def make_folder(root: Path, *, more: Sequence[str] = (), **options: Any) -> Path
         added = {**tokens, **{name: rows + n for n, name in enumerate(more)}}
         (pretrained / "added_tokens.json").write_text(json.dumps(added), encoding="utf-8")
     parts = load_whisper(pretrained)
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(root / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, root / "model", normalizer="basic")
     return root / "model"
 
 

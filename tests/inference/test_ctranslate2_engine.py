@@ -20,7 +20,8 @@ from harken.inference.ctranslate2_engine import load_engine
 from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.recognizer import WhisperRecognizer
 from harken.inference.whisper.torch_backend import TorchWhisperBackend
-from harken.models.folder import describe, load_model, save_model
+from harken.models.folder import load_model
+from harken.models.pretrained_import import save_parts
 from harken.models.whisper import load_whisper
 from harken.testing import check_recognizer, random_whisper
 
@@ -36,11 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "pretrained").mkdir()
     random_whisper(root / "pretrained", times_s=1.5, seed=1, init_std=0.15, generation={"language": "uz"})
     parts = load_whisper(root / "pretrained")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(root / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, root / "model", normalizer="basic")
     clip = Clip(name="noise", waveform=np.random.default_rng(0).standard_normal(9_000).astype(np.float32) * 0.1)
     export_ctranslate2(root / "model", precision="fp32", clips=[clip])
     return root / "model"

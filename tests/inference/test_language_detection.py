@@ -14,8 +14,8 @@ from harken.core import InputError, Waveform
 from harken.inference.language_detection import LanguageDetector, WhisperLanguageDetector, first_heard, load_whisper
 from harken.inference.routes import RoutedModel
 from harken.inference.whisper.recognizer import WhisperRecognizer
-from harken.models.folder import describe, save_model
 from harken.models.pretrained import load_pretrained
+from harken.models.pretrained_import import save_parts
 from harken.testing import random_whisper
 from harken.text.whisper_tokenizer import WhisperTokenizer
 
@@ -27,11 +27,7 @@ def save_whisper(folder: Path, **options: Any) -> Any:
     """A model folder of a random Whisper; returns transformers' network of the same weights."""
     network = random_whisper(folder / "hub", **{"init_std": 0.3, "languages": LANGUAGES, **options})
     parts = load_pretrained(folder / "hub")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(folder / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, folder / "model", normalizer="basic")
     return network
 
 

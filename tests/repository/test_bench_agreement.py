@@ -14,8 +14,8 @@ from harken.inference.config import EngineConfig
 from harken.inference.engines import load
 from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.recognizer import WhisperRecognizer
-from harken.models.folder import describe, save_model
 from harken.models.pretrained import load_pretrained
+from harken.models.pretrained_import import save_parts
 from harken.testing import random_whisper
 
 SMALL = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
@@ -113,11 +113,7 @@ def test_ends_of_words_are_compared_with_those_of_the_same_words() -> None:
 def test_both_policies_and_both_ways_offline_are_compared(tmp_path: Path) -> None:
     random_whisper(tmp_path / "start", languages=("en",), words=DIGITS, max_source_positions=200, **SMALL)
     parts = load_pretrained(tmp_path / "start")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(tmp_path / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, tmp_path / "model", normalizer="basic")
     whisper = WhisperDecodingConfig(beam_size=1, temperatures=(0.0,), max_tokens=4)
     recognizer = load(tmp_path / "model", engine="torch", config=EngineConfig(device="cpu", whisper=whisper))
     assert isinstance(recognizer, WhisperRecognizer)

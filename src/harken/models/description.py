@@ -94,7 +94,7 @@ def read_harken_json(folder: Path) -> dict[str, Any]:
             )
         hint = "Give the model/ folder of a finished run."
         if (folder / "config.json").is_file():
-            hint += " A model of transformers is fine-tuned first: name it as model.pretrained in a recipe."
+            hint += f" A model of transformers becomes one: harken models import {folder} --out NEW; or fine-tune it."
         raise MissingPart(f"{folder} {what}.", hint=hint)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

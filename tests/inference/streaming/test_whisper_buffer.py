@@ -10,8 +10,8 @@ from harken.inference.streaming.events import Committed, Final
 from harken.inference.streaming.whisper_buffer import WhisperBuffer
 from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.recognizer import WhisperRecognizer
-from harken.models.folder import describe, save_model
 from harken.models.pretrained import load_pretrained
+from harken.models.pretrained_import import save_parts
 from harken.testing import random_whisper
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
@@ -26,11 +26,7 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecognizer:
     (root / "pretrained").mkdir()
     random_whisper(root / "pretrained", times_s=1.5, seed=1, init_std=0.15)
     parts = load_pretrained(root / "pretrained")
-    description = describe(
-        parts.model, family=parts.family, settings=parts.settings, features=parts.features, tokenizer=parts.tokenizer,
-        normalizer="basic",
-    )  # fmt: skip
-    save_model(root / "model", model=parts.model, description=description, tokenizer=parts.tokenizer)
+    save_parts(parts, root / "model", normalizer="basic")
     made = load(root / "model", engine="torch", config=EngineConfig(device="cpu", whisper=GREEDY))
     assert isinstance(made, WhisperRecognizer)
     return made
