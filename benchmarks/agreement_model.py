@@ -52,11 +52,16 @@ STAGES = (
         overrides=("batches.update_samples=16", "training.updates=1600", "training.evaluate_every=200"),
     ),
     Stage(
+        window_s=7, longest_s=6.5, counts={"train": 5000, "validation": 100, "test": 100},
+        overrides=("batches.update_samples=12", "training.updates=1000", "training.evaluate_every=200"),
+    ),
+    Stage(
+        window_s=11, longest_s=10.0, counts={"train": 4000, "validation": 80, "test": 80},
+        overrides=("batches.update_samples=8", "training.updates=800", "training.evaluate_every=200"),
+    ),
+    Stage(
         window_s=LONG_S, longest_s=15.0, counts={"train": 3000, "validation": 60, "test": 60},
-        overrides=(
-            "batches.update_samples=8", "training.updates=500", "training.evaluate_every=125",
-            "optimizer.learning_rate=5e-4",
-        ),
+        overrides=("batches.update_samples=8", "training.updates=600", "training.evaluate_every=150"),
     ),
 )  # fmt: skip
 MINUTES = {"train": 60.0, "validation": 8.0, "test": 8.0}  # of the tracks that utterances are cut from
