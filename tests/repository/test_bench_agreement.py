@@ -90,14 +90,15 @@ def test_a_widened_model_keeps_what_was_learnt(tmp_path: Path, monkeypatch: pyte
 def test_stages_that_are_done_are_not_done_again_and_one_that_broke_off_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second, third = (f"{stage.window_s:g}s" for stage in agreement_model.STAGES)
+    stages = (*agreement_model.STAGES[:2], agreement_model.STAGES[-1])
+    first, second, third = (f"{stage.window_s:g}s" for stage in stages)
     (tmp_path / first / "run" / "model").mkdir(parents=True)
     (tmp_path / second / "run" / "checkpoints").mkdir(parents=True)
     done: list[tuple[object, ...]] = []
     monkeypatch.setattr(agreement_model, "resume", lambda run: done.append(("resume", run)))
     monkeypatch.setattr(agreement_model, "train", lambda recipe, run: done.append((recipe, run)))
     monkeypatch.setattr(agreement_model, "_prepared", lambda home, stage, model: (home, stage.window_s, model))
-    model = agreement_model.trained(tmp_path)
+    model = agreement_model.trained(tmp_path, stages)
     assert model == tmp_path / third / "run" / "model"
     start = (tmp_path / third, 16, tmp_path / second / "run" / "model")
     assert done == [("resume", tmp_path / second / "run"), (start, tmp_path / third / "run")]
