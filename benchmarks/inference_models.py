@@ -150,9 +150,13 @@ def _export_onnx(folder: Path) -> None:
     paths = write_audio(folder.parent / "check", 2 + _CALIBRATION)
     list(export_model(folder, ["onnx", "tokens"], files=paths[:2]))
     source, target = (folder / ONNX / MODEL_FILES[precision] for precision in ("fp32", "int8"))
-    quantize_dynamic(source, target)
+    loaded = load_model(folder)
+    assert isinstance(loaded.model, CtcModel)
+    front = loaded.model.front_products
+    quantize_dynamic(source, target, front=front)
     add_metadata(target, dict(open_session(source, device="cpu").get_modelmeta().custom_metadata_map))
     entry: Mapping[str, Any] = {"sha256": sha256_file(target), "precision": "int8", "parity": None}
     add_to_record(folder, ONNX, {target.name: dict(entry)}, identity=identity_of(folder))
-    extractor = FeatureExtractor(load_model(folder).features)
-    quantize_static(source, folder / STATIC, [extractor(waveform) for waveform in read_audio(paths[2:])])
+    extractor = FeatureExtractor(loaded.features)
+    calibration = [extractor(waveform) for waveform in read_audio(paths[2:])]
+    quantize_static(source, folder / STATIC, calibration, front=front)

@@ -90,7 +90,14 @@ def test_samples_are_not_rounded_to_eight_bits(
     shapes = {item.name: tuple(item.dims) for item in graph.initializer}
     first = next(node for node in graph.node if node.op_type in ("MatMul", "Gemm"))
     assert 10 in shapes[first.input[1]]  # the kernel of the first convolution
-    assert first.name not in quantizable(tmp_path / "m.onnx", ("MatMul", "Gemm"))
+    products = ("MatMul", "Gemm")
+    assert first.name not in quantizable(tmp_path / "m.onnx", products)
+    assert model.front_products == 7  # the convolutions of this shape, 32 channels each
+    exact = [node for node in graph.node if node.op_type in products and node.input[1] in shapes][:7]
+    assert {shapes[node.input[1]][-1] for node in exact} == {32}
+    chosen = quantizable(tmp_path / "m.onnx", products, front=model.front_products)
+    assert not {node.name for node in exact} & set(chosen)
+    assert len(chosen) == len(quantizable(tmp_path / "m.onnx", products)) - 6  # the first was too small before
 
 
 def test_calibrating_with_nothing_is_refused(conformer: Path, tmp_path: Path) -> None:

@@ -96,3 +96,17 @@ def test_fifty_digits_by_heart(family: str, way: str, digits: Path, tmp_path: Pa
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert report["words"] == 50
     assert report["wer"]["value"] < 0.05
+    if way == "full":
+        check_exports(tmp_path / "run" / "model", digits)
+
+
+def check_exports(model: Path, digits: Path) -> None:
+    """A model that has learnt something bears int8 and half precision: their checks against it are passed."""
+    pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    from harken.export.run import export_model
+    from harken.models.description import read_description
+
+    targets = ["onnx-int8"] if read_description(model).family == "whisper" else ["onnx-int8", "onnx-fp16"]
+    for result in export_model(model, targets, manifest=digits):
+        assert result.parity is not None
+        assert result.parity.wer_original == result.parity.wer == 0.0, result.target

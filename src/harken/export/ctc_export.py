@@ -111,13 +111,13 @@ class CtcExport:
         why = ""
         if self.heard.calibration:
             try:
-                quantize_static(source, path, self.heard.calibration)
+                quantize_static(source, path, self.heard.calibration, front=self.model.front_products)
                 add_metadata(path, self.metadata)
                 return self._checked(path, "int8"), {"method": "static"}
             except (InputError, RunFailed) as err:
                 why = f"static: {err.message}"
                 _log.warning("%s Quantising dynamically instead.", why)
-        quantize_dynamic(source, path)
+        quantize_dynamic(source, path, front=self.model.front_products)
         add_metadata(path, self.metadata)
         try:
             return self._checked(path, "int8"), {"method": "dynamic", **({"why": why} if why else {})}

@@ -3,7 +3,8 @@
 Quantised are matrix products with fixed weights (and LSTMs): there the time of speech models goes. Weights have
 7 bits and a scale for each output (`reduce_range`, `per_channel`): with all 8, processors without VNNI or AVX-VNNI
 overflow their 16-bit sums, and a file that passed its check here would say something else there. Left in float32: the
-output layer, whose rounding reaches the scores directly, and products too small to gain.
+output layer, whose rounding reaches the scores directly, products too small to gain, and the convolutions with which
+models on samples begin: samples and what is near them span more than 8 bits, and all that follows hears their error.
 
 Dynamic quantisation scales the activations of each batch as they come. The static kind has fixed scales from
 calibration audio; audio unlike it is clipped.
@@ -25,15 +26,15 @@ _PRODUCTS = ("MatMul", "Gemm")
 _LEAST_INPUTS = 16  # of a product that is quantised: the first layer on samples has 10, and needs their resolution
 
 
-def quantize_dynamic(source: Path, target: Path) -> int:
+def quantize_dynamic(source: Path, target: Path, *, front: int = 0) -> int:
     """Write `source` with 8-bit weights and activations scaled as they come; returns how many operators changed.
 
-    Raises InputError for a graph that has nothing to quantise.
+    The first `front` products stay as they are. Raises InputError for a graph that has nothing to quantise.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization import quantize_dynamic as quantize
 
-    chosen = quantizable(source, ("MatMul", "Gemm", "LSTM"))
+    chosen = quantizable(source, ("MatMul", "Gemm", "LSTM"), front=front)
     with quiet_quantizer():
         quantize(
             str(source),
@@ -48,18 +49,19 @@ def quantize_dynamic(source: Path, target: Path) -> int:
     return len(chosen)
 
 
-def quantize_static(source: Path, target: Path, calibration: Sequence[Features]) -> int:
+def quantize_static(source: Path, target: Path, calibration: Sequence[Features], *, front: int = 0) -> int:
     """Write `source` with 8-bit weights and activations scaled by what they were on `calibration`; returns how many
     operators changed.
 
-    Raises InputError for a graph that has nothing to quantise, and for no calibration features.
+    The first `front` products stay as they are. Raises InputError for a graph that has nothing to quantise, and for no
+    calibration features.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
 
     if not calibration:
         raise InputError("There is nothing to calibrate with.", hint="Give a manifest with more utterances.")
-    chosen = quantizable(source, _PRODUCTS)
+    chosen = quantizable(source, _PRODUCTS, front=front)
     with quiet_quantizer():
         quantize(
             str(source),
@@ -77,8 +79,11 @@ def quantize_static(source: Path, target: Path, calibration: Sequence[Features])
     return len(chosen)
 
 
-def quantizable(path: Path, kinds: Iterable[str]) -> list[str]:
-    """Names of the operators of `kinds` with fixed weights that are worth it. Raises InputError where none is."""
+def quantizable(path: Path, kinds: Iterable[str], *, front: int = 0) -> list[str]:
+    """Names of the operators of `kinds` with fixed weights that are worth it, without the first `front` products.
+
+    Raises InputError where none is.
+    """
     import onnx
 
     graph = onnx.load(str(path)).graph
@@ -86,11 +91,11 @@ def quantizable(path: Path, kinds: Iterable[str]) -> list[str]:
     weights = {item.name: tuple(item.dims) for item in graph.initializer}
     found = [node for node in graph.node if node.op_type in kinds and node.input[1] in weights]
     products = [node for node in found if node.op_type in _PRODUCTS]
-    output_layer = products[-1].name if products else None
+    exact = {node.name for node in (*products[:front], *products[-1:])}
     chosen = [
         node.name
         for node in found
-        if node.name != output_layer and (node.op_type == "LSTM" or _inputs(node, weights) >= _LEAST_INPUTS)
+        if node.name not in exact and (node.op_type == "LSTM" or _inputs(node, weights) >= _LEAST_INPUTS)
     ]
     if not chosen:
         raise InputError("The graph has no products that quantisation would make faster.", hint="Use fp32.")

@@ -25,6 +25,8 @@ class CtcModel(nn.Module):
     """Name of the output layer, the only module whose shape the vocabulary decides."""
     blocks: tuple[str, ...] = ()
     """Names of the lists of repeated layers, for gradient checkpointing; none where they cannot be computed again."""
+    front_products: int = 0
+    """Matrix products, convolutions counted, that a model on samples begins with. 8 bits are too few for them."""
 
     def forward(self, features_BFM: Tensor, frames_B: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")

@@ -78,6 +78,7 @@ class Wav2Vec2Ctc(CtcModel):
         # The parts under transformers' names, not the whole: state_dict() is then that of the whole, key for key.
         self._base_name = str(network.base_model_prefix)
         self.blocks = (f"{self._base_name}.encoder.layers",)
+        self.front_products = len(self.config.conv_dim)
         self.add_module(self._base_name, network.base_model)
         self.dropout = network.dropout
         self.lm_head = network.lm_head
