@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harken.core import Utterance, Waveform, keyed_generator
+from harken.core import Utterance, keyed_generator
 from harken.core.units import samples_to_seconds
-from harken.data.fresh_process import SAMPLE_RATE_HZ, speak_files, spoken_waveform
+from harken.data.fresh_process import SAMPLE_RATE_HZ, speak_files
 from harken.data.manifest import write_manifest
+from harken.data.synthetic import SpokenLine
 
 PEOPLE = (
     "nilufar", "jahongir", "shahzod", "dilnoza", "bekzod", "gulbahor", "sardor", "munisa", "otabek", "zarina", "temur",
@@ -38,20 +39,6 @@ TEST_VOICES = ("uz+m2", "uz+f4")
 _FIRST, _VOWELS, _LAST = (*"bdfghjklmnpqrstvxyz", "sh", "ch"), tuple("aeiou"), ("", "", *"lmnrstzkq")
 _SETS = {"train": "train", "validation": "validation", "test": "validation"}
 Slots = tuple[Sequence[str], Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One sentence to be spoken."""
-
-    name: str
-    text: str
-    voice: str
-    pitch: int
-    rate_wpm: int
-
-    def waveform(self) -> Waveform:
-        return spoken_waveform(self.text, voice=self.voice, rate_wpm=self.rate_wpm, pitch=self.pitch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +103,7 @@ def fill(count: int, slots: Slots, draw: np.random.Generator) -> list[str]:
 def speak(folder: Path, texts: Sequence[str], voices: Sequence[str], draw: np.random.Generator) -> list[Utterance]:
     """The voices take turns, at pitches and rates of their own for each sentence."""
     lines = [
-        Line(
+        SpokenLine(
             name=f"{number:04d}.flac",
             text=text,
             voice=voices[number % len(voices)],

@@ -114,3 +114,17 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 @pytest.fixture(scope="session")
 def model(trained: tuple[Path, Answer]) -> Path:
     return trained[0] / "model"
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights."""
+    from harken.models.pretrained import load_pretrained
+    from harken.models.pretrained_import import save_parts
+    from harken.testing import random_whisper
+
+    folder = tmp_path_factory.mktemp("whisper")
+    random_whisper(folder / "hub", init_std=0.3)
+    parts = load_pretrained(folder / "hub")
+    save_parts(parts, folder / "model", normalizer="basic")
+    return folder / "model"

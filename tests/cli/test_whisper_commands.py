@@ -10,21 +10,8 @@ import soundfile
 
 from harken.core import Utterance
 from harken.data.manifest import write_manifest
-from harken.models.pretrained import load_pretrained
-from harken.models.pretrained_import import save_parts
-from harken.testing import random_whisper
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with random weights, of no one language."""
-    folder = tmp_path_factory.mktemp("whisper")
-    random_whisper(folder / "hub", init_std=0.3)
-    parts = load_pretrained(folder / "hub")
-    save_parts(parts, folder / "model", normalizer="basic")
-    return folder / "model"
 
 
 @pytest.fixture

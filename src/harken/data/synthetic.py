@@ -29,7 +29,7 @@ DIGIT_WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class SpokenLine:
     """One utterance to be spoken."""
 
     name: str
@@ -76,7 +76,7 @@ def connected_digits(
     ]
 
 
-def _plan(utterances: int, voices: Sequence[str], seed: int) -> list[_Line]:
+def _plan(utterances: int, voices: Sequence[str], seed: int) -> list[SpokenLine]:
     """What is spoken by whom; a pure function of its arguments."""
     pitches = {voice: _pitches(voice, seed) for voice in voices}
     lines = []
@@ -86,7 +86,7 @@ def _plan(utterances: int, voices: Sequence[str], seed: int) -> list[_Line]:
         words = DIGIT_WORDS[_language(voice)]
         digits = generator.integers(10, size=int(generator.integers(1, MOST_DIGITS + 1)))
         lines.append(
-            _Line(
+            SpokenLine(
                 name=f"digits-{index:06d}.flac",
                 text=" ".join(words[digit] for digit in digits),
                 voice=voice,

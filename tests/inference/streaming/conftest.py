@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from harken.core import Tokenizer, Waveform
 from harken.inference.ctc_recognizer import CtcRecognizer
 from harken.inference.torch_engine import make_recognizer
 from harken.models.conformer import ConformerCtc, ConformerSettings
+from harken.models.folder import describe, save_model
 from harken.text.tokenize import CharTokenizer, WordTokenizer
 
 WORDS = WordTokenizer(["<pad>", "one", "two", "three", "four"])
@@ -62,3 +64,15 @@ def noise(seconds: float, seed: int = 0) -> Waveform:
     white = generator.standard_normal(count)
     mixed = white + np.sin(np.arange(count) / 3000) * np.roll(white, 1)
     return (0.1 * mixed * (1.1 + np.sin(np.arange(count) / 1700))).astype(np.float32)
+
+
+@pytest.fixture
+def folder(parts: Make, tmp_path: Path) -> Path:
+    """A model folder of `parts`."""
+    made = parts()
+    description = describe(
+        made.model, family="conformer-ctc", settings=made.model.settings, features=made.features,
+        tokenizer=made.tokenizer, normalizer="basic", languages=["en"],
+    )  # fmt: skip
+    save_model(tmp_path / "model", model=made.model, description=description, tokenizer=made.tokenizer)
+    return tmp_path / "model"

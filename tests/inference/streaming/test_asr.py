@@ -16,23 +16,11 @@ from harken.core import InputError, MissingPart, Transcript, Waveform
 from harken.inference.streaming import EndpointConfig, Final, StreamingASR, StreamingConfig
 from harken.inference.streaming.events import StreamEvent
 from harken.inference.streaming.stream import StreamState
-from harken.models.folder import describe, save_model
 
 
 def text_of(events: list[StreamEvent]) -> str:
     assert isinstance(events[-1], Final)
     return events[-1].text
-
-
-@pytest.fixture
-def folder(parts: Make, tmp_path: Path) -> Path:
-    made = parts()
-    description = describe(
-        made.model, family="conformer-ctc", settings=made.model.settings, features=made.features,
-        tokenizer=made.tokenizer, normalizer="basic", languages=["en"],
-    )  # fmt: skip
-    save_model(tmp_path / "model", model=made.model, description=description, tokenizer=made.tokenizer)
-    return tmp_path / "model"
 
 
 def test_a_folder_a_recognizer_and_a_model_in_memory_say_the_same(parts: Make, folder: Path, tmp_path: Path) -> None:

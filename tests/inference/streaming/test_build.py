@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.inference.streaming.conftest import Make
 
 from harken.core import MissingPart
 from harken.inference.config import EngineConfig
@@ -14,18 +13,6 @@ from harken.inference.exported import weights_identity
 from harken.inference.streaming import build
 from harken.inference.streaming.build import stream_parts
 from harken.inference.torch_engine import TorchCtcScorer
-from harken.models.folder import describe, save_model
-
-
-@pytest.fixture
-def folder(parts: Make, tmp_path: Path) -> Path:
-    made = parts()
-    description = describe(
-        made.model, family="conformer-ctc", settings=made.model.settings, features=made.features,
-        tokenizer=made.tokenizer, normalizer="basic", languages=["en"],
-    )  # fmt: skip
-    save_model(tmp_path / "model", model=made.model, description=description, tokenizer=made.tokenizer)
-    return tmp_path / "model"
 
 
 def write_record(folder: Path, *names: str, weights: str | None = None) -> None:
