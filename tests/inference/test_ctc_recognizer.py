@@ -54,13 +54,14 @@ def spoken(seed: int, duration_s: float) -> Waveform:
     return np.repeat(levels / 10, SUBSAMPLING).astype(np.float32)
 
 
-def recognizer(scorer: Tones | None = None, **config: float) -> CtcRecognizer:
+def recognizer(scorer: Tones | None = None, *, on_cpu: bool = True, **config: float) -> CtcRecognizer:
     return CtcRecognizer(
         scorer or Tones(),
         features=FEATURES,
         tokenizer=TOKENIZER,
         subsampling=SUBSAMPLING,
         config=EngineConfig(**config),  # type: ignore[arg-type]
+        on_cpu=on_cpu,
     )
 
 
@@ -82,10 +83,37 @@ def test_windows_give_what_one_pass_gives(window_s: float, tmp_path: Path) -> No
 
 def test_a_batch_holds_the_seconds_asked_for() -> None:
     scorer = Tones()
-    recognizer(scorer, window_s=2.0, context_s=0.5, batch_s=6.0).transcribe(spoken(0, 20.0))
-    assert {rows for rows, _ in scorer.rows} <= {1, 2, 3}
+    recognizer(scorer, on_cpu=False, window_s=2.0, context_s=0.5, batch_s=6.0).transcribe(spoken(0, 20.0))
+    assert {rows for rows, _ in scorer.rows} == {2, 3}  # 20 windows, the last two left over
     assert max(samples for _, samples in scorer.rows) <= 32_000
     assert sum(rows for rows, _ in scorer.rows) == 20
+
+
+def test_samples_are_read_in_short_windows_one_at_a_time_on_a_processor() -> None:
+    scorer = Tones()
+    recognizer(scorer).transcribe(spoken(0, 50.0))
+    assert scorer.rows == [
+        (1, 256_000),
+        (1, 320_000),
+        (1, 320_000),
+        (1, 288_000),
+    ]  # 12 s each, the last 14, and 4 s around them
+
+
+def test_features_are_read_in_longer_windows() -> None:
+    class Lengths:
+        def __init__(self) -> None:
+            self.shapes: list[tuple[int, ...]] = []
+
+        def __call__(self, features_BFM: np.ndarray, frames_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            self.shapes.append(features_BFM.shape)
+            return np.log(np.full((len(frames_B), int(frames_B.max()), 5), 0.2, np.float32)), frames_B
+
+    scorer = Lengths()
+    features = FeatureConfig(kind="whisper", dimensions=80)
+    made = CtcRecognizer(scorer, features=features, tokenizer=TOKENIZER, subsampling=1, config=EngineConfig())
+    made.transcribe(spoken(0, 40.0))
+    assert [shape[1] for shape in scorer.shapes] == [2600, 2200]
 
 
 def test_batches_and_windows_scored_at_the_same_time_give_the_same() -> None:

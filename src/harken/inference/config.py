@@ -11,20 +11,22 @@ from harken.text.whisper_tokenizer import Task
 
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 CPU_BATCH_S, GPU_BATCH_S = 30.0, 240.0
+FEATURES_WINDOW_S, SAMPLES_WINDOW_S = 30.0, 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig(Strict):
     """Audio longer than `window_s` is read in windows of that length by CTC models: each scores what lies
-    `context_s` away from its edges at least, and the scores are joined before anything is decoded. Encoder-decoder
-    models have a window of their own.
+    `context_s` away from its edges at least, and the scores are joined before anything is decoded. None: 30 s, and 20 s
+    for models that hear samples, such as wav2vec 2.0, whose first layers take tens of MiB for a second of audio.
+    Encoder-decoder models have a window of their own.
     """
 
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     precision: Precision = "auto"  # which export runs; torch runs fp32
     threads: int | None = None  # of the CPU; None leaves it to the engine
     batch_s: float | None = None  # seconds of audio, padding included, in one forward pass; None: see `at_once_s`
-    window_s: float = 30.0
+    window_s: float | None = None
     context_s: float = 4.0
     longest_s: float = 14_400.0  # audio above this is refused
     language: str | None = None  # what is spoken, for encoder-decoder models; None: the model's own, or its own guess
@@ -37,8 +39,9 @@ class EngineConfig(Strict):
             seconds = getattr(self, name)
             if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{name} is {seconds}; use seconds above 0, a finite number")
-        if not 0 <= self.context_s < self.window_s / 2:
-            raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({self.window_s:g})")
+        shortest_s = self.window_s or SAMPLES_WINDOW_S
+        if not 0 <= self.context_s < shortest_s / 2:
+            raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({shortest_s:g})")
         if self.language is not None and self.whisper.multilingual:
             raise ValueError(f"language is {self.language} but whisper.multilingual is set; use one of the two")
         if self.threads is not None and self.threads < 1:

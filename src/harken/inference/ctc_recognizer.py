@@ -15,7 +15,7 @@ from harken.audio.features import FeatureConfig, FeatureExtractor, check_wavefor
 from harken.core import InputError, Tokenizer, Transcript, Waveform
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.batches import batches_by_length
-from harken.inference.config import EngineConfig, refuse_seq2seq_settings
+from harken.inference.config import FEATURES_WINDOW_S, SAMPLES_WINDOW_S, EngineConfig, refuse_seq2seq_settings
 from harken.inference.ctc.config import make_ctc_decoder
 from harken.inference.greedy import Token
 from harken.inference.scoring import CtcDecoder, CtcScorer, LogProbs, pad_features
@@ -54,13 +54,19 @@ class CtcRecognizer:
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
         rate = self.sample_rate_hz
+        hears_samples = features.kind == "waveform"
+        window_s = self.config.window_s or (SAMPLES_WINDOW_S if hears_samples else FEATURES_WINDOW_S)
+        # Activations at the rate of samples take hundreds of MiB, which long audio is not worth.
+        one_by_one = hears_samples and on_cpu
+        self._windows_at_once = 1 if one_by_one else max(1, int(self._at_once_s // window_s))
+        self._parallel_windows = 1 if one_by_one else parallel
         self._grid = Grid.of(
             frame_samples=seconds_to_samples(self.frame_s, sample_rate_hz=rate),
-            window_samples=seconds_to_samples(self.config.window_s, sample_rate_hz=rate),
+            window_samples=seconds_to_samples(window_s, sample_rate_hz=rate),
             context_samples=seconds_to_samples(self.config.context_s, sample_rate_hz=rate),
             chunk_frames=chunk_frames,
         )
-        self._window_samples = seconds_to_samples(self.config.window_s, sample_rate_hz=rate)
+        self._window_samples = seconds_to_samples(window_s, sample_rate_hz=rate)
 
     @property
     def sample_rate_hz(self) -> int:
@@ -122,8 +128,8 @@ class CtcRecognizer:
 
         decoder, tokens = PieceDecoder(self.decoder), []
         windows = windows_of(counted(), self._grid)
-        at_once = max(1, int(self._at_once_s // self.config.window_s))
-        while some := list(islice(windows, at_once * self.parallel)):
+        at_once = self._windows_at_once
+        while some := list(islice(windows, at_once * self._parallel_windows)):
             batches = [some[first : first + at_once] for first in range(0, len(some), at_once)]
             found = self._scores_of_batches([[window.samples for window in batch] for batch in batches])
             for window, scores in zip(some, chain.from_iterable(found), strict=True):

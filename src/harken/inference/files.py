@@ -14,7 +14,7 @@ from harken.core import HarkenError, InputError, Recognizer, RunFailed, Transcri
 from harken.core.units import seconds_to_samples
 
 WINDOW_FILES = 256
-WINDOW_S = 300.0
+WINDOW_S = 600.0
 LONG_S = 120.0
 READ_AHEAD = 24  # files
 
