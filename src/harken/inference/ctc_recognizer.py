@@ -5,6 +5,7 @@ Shapes: B batch, F feature frames, M feature dimensions, T output frames, V voca
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import chain, islice
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from harken.audio.decode import DecodeLimits, stream_audio
 from harken.audio.features import FeatureConfig, FeatureExtractor, check_waveform
 from harken.core import InputError, Tokenizer, Transcript, Waveform
+from harken.core.stopping import check_stop
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.batches import batches_by_length
 from harken.inference.config import FEATURES_WINDOW_S, SAMPLES_WINDOW_S, EngineConfig, refuse_seq2seq_settings
@@ -49,6 +51,7 @@ class CtcRecognizer:
         self.config = config or EngineConfig()
         refuse_seq2seq_settings(self.config)
         self.scorer, self.tokenizer = scorer, tokenizer
+        self._subsampling, self._chunk_frames, self._on_cpu = subsampling, chunk_frames, on_cpu
         self._at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
@@ -68,9 +71,28 @@ class CtcRecognizer:
         )
         self._window_samples = seconds_to_samples(window_s, sample_rate_hz=rate)
 
+    def with_decoder(self, decoder: CtcDecoder) -> "CtcRecognizer":
+        """The same network with another decoder."""
+        return CtcRecognizer(
+            self.scorer,
+            features=self.extractor.config,
+            tokenizer=self.tokenizer,
+            subsampling=self._subsampling,
+            chunk_frames=self._chunk_frames,
+            decoder=decoder,
+            config=self.config,
+            on_cpu=self._on_cpu,
+            parallel=self.parallel,
+        )
+
     @property
     def sample_rate_hz(self) -> int:
         return self.extractor.config.sample_rate_hz
+
+    @property
+    def window_s(self) -> float:
+        """Audio beyond it is read in windows, and not in a batch with others."""
+        return samples_to_seconds(self._window_samples, sample_rate_hz=self.sample_rate_hz)
 
     def transcribe(self, audio: Waveform | str | Path) -> Transcript:
         """Transcript of a waveform (samples,) at `sample_rate_hz`, or of an audio file of any supported format.
@@ -103,6 +125,7 @@ class CtcRecognizer:
         found = self._scores_of_batches([[waveforms[i] for i in indices] for indices in batches])
         for indices, scores_of in zip(batches, found, strict=True):
             for index, scores in zip(indices, scores_of, strict=True):
+                check_stop()
                 transcripts[index] = self._transcript(self.decoder(scores), len(waveforms[index]))
         for index in set(range(len(waveforms))) - set(short):
             transcripts[index] = self._transcribe_long([waveforms[index]])
@@ -130,6 +153,7 @@ class CtcRecognizer:
         windows = windows_of(counted(), self._grid)
         at_once = self._windows_at_once
         while some := list(islice(windows, at_once * self._parallel_windows)):
+            check_stop()
             batches = [some[first : first + at_once] for first in range(0, len(some), at_once)]
             found = self._scores_of_batches([[window.samples for window in batch] for batch in batches])
             for window, scores in zip(some, chain.from_iterable(found), strict=True):
@@ -142,10 +166,16 @@ class CtcRecognizer:
             yield from map(self._scores, batches)
             return
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="score") as pool:
-            yield from pool.map(self._scores, batches)
+            scored = [pool.submit(copy_context().run, self._scores, batch) for batch in batches]
+            try:
+                for future in scored:
+                    yield future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # the first error is the last of the work
 
     def _scores(self, waveforms: Sequence[Waveform]) -> list[LogProbs]:
         """(T, V) of each waveform."""
+        check_stop()
         features = [self.extractor(waveform) for waveform in waveforms]
         # Digital silence says nothing; normalised features of it would be an input no model was trained on.
         spoken = [i for i, item in enumerate(features) if len(item) and waveforms[i].any()]

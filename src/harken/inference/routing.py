@@ -61,6 +61,20 @@ class LanguageRouter:
         with naming(path):
             return cls(config, detector=detector)
 
+    def told(self, language: str) -> "ToldRouter":
+        """A recognizer for audio whose language is known, by its BCP-47 tag: nothing is detected.
+
+        Raises InputError for a language the detector does not know, and without a default for one that has no route.
+        """
+        code = self._detector.code_of(language)
+        model = self._routes.get(code, self.config.default)
+        if model is None:
+            raise InputError(
+                f"There is no route for {language}; the routes are for {', '.join(self.config.routes)}.",
+                hint="Use one of those, or leave the language out.",
+            )
+        return ToldRouter(self, Route(language=code, probabilities={code: 1.0}, certain=True, model=model))
+
     @property
     def sample_rate_hz(self) -> int:
         """The highest of all the models'; others get their audio resampled."""
@@ -85,7 +99,7 @@ class LanguageRouter:
         # Those in memory first: they may be given up for the others.
         for key in sorted(groups, key=lambda key: key is not None and key not in self._models):
             for places in groups[key].values():
-                made = self._transcripts([waveforms[place] for place in places], routes[places[0]])
+                made = self.transcribe_batch_routed([waveforms[place] for place in places], routes[places[0]])
                 found |= dict(zip(places, made, strict=True))
         return [found[place] for place in range(len(waveforms))]
 
@@ -114,14 +128,14 @@ class LanguageRouter:
     def transcribe_routed(self, audio: Waveform | str | Path, route: Route) -> Transcript:
         """Transcript of audio whose route is known already: for callers that want both, and detect once."""
         if not isinstance(audio, str | Path):
-            return self._transcripts([audio], route)[0]
+            return self.transcribe_batch_routed([audio], route)[0]
         if route.model is None:
             samples = SampleStream(self._pieces(audio, self._rate_hz)).length()
             return _empty(samples_to_seconds(samples, sample_rate_hz=self._rate_hz))
         return _labelled(self._recognizer(route.model, _told(route)).transcribe(audio), route)
 
-    def _transcripts(self, waveforms: Sequence[Waveform], route: Route) -> list[Transcript]:
-        """Of waveforms that share the model of `route`, and its language if that is certain."""
+    def transcribe_batch_routed(self, waveforms: Sequence[Waveform], route: Route) -> list[Transcript]:
+        """Transcripts of waveforms that share the model of `route`, and its language if that is certain."""
         lengths_s = [samples_to_seconds(len(waveform), sample_rate_hz=self._rate_hz) for waveform in waveforms]
         if route.model is None:
             return [_empty(length_s) for length_s in lengths_s]
@@ -167,6 +181,25 @@ class LanguageRouter:
         place = next(place for place, found in _places(self.config) if _key(found) == model)
         with naming(place):
             return _Told(load(model.model, engine=model.engine, config=model.settings))
+
+
+class ToldRouter:
+    """A router that knows where everything goes: answers `core.Recognizer`."""
+
+    def __init__(self, router: LanguageRouter, route: Route) -> None:
+        self._router, self._route = router, route
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self._router.sample_rate_hz
+
+    def transcribe(self, audio: Waveform | str | Path) -> Transcript:
+        return self._router.transcribe_routed(audio, self._route)
+
+    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        for waveform in waveforms:
+            check_waveform(waveform)
+        return self._router.transcribe_batch_routed(waveforms, self._route)
 
 
 class _Told:

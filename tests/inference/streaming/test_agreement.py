@@ -116,6 +116,16 @@ def test_a_word_said_again_and_again_counts_each_time(late_s: float) -> None:
     assert longest <= 15.1 * RATE
 
 
+@pytest.mark.parametrize(("trim_s", "least_s", "most_s"), [(3.0, 2.9, 4.1), (5.0, 4.9, 6.1), (20.0, 14.9, 15.1)])
+def test_a_buffer_is_trimmed_once_it_is_long_and_something_was_committed(
+    trim_s: float, least_s: float, most_s: float
+) -> None:
+    reader = Reader()
+    found, _, _ = run(reader, audio([(0, 40)], 42), AgreementConfig(trim_s=trim_s))
+    assert texts(found) == said(0, 40)
+    assert least_s <= max(end_s - begin_s for begin_s, end_s in reader.buffers) <= most_s
+
+
 def test_a_trimmed_buffer_begins_with_the_last_committed_words() -> None:
     reader = Reader()
     run(reader, audio([(0, 40)], 42))

@@ -86,6 +86,7 @@ class AgreementPolicy:
         self._rate = recognizer.sample_rate_hz
         self._every = self._samples(config.every_s)
         self._longest = self._samples(config.longest_s)
+        self._long = self._samples(config.trim_s)
         self._before = self._samples(_BEFORE_S)
 
     def start(self) -> AgreementState:
@@ -109,8 +110,10 @@ class AgreementPolicy:
         if state.unread >= self._every or len(state.held) >= self._longest:
             state, found = self._read(state)
         if len(state.held) >= self._longest:
-            state, more = self._trim(state)
+            state, more = self._force(state)
             found += more
+        elif found and len(state.held) >= self._long:
+            state = self._trim(state)
         return state, Progress(found=found, tentative=_text(state.last))
 
     def finish(self, state: AgreementState) -> tuple[AgreementState, Progress]:
@@ -143,7 +146,13 @@ class AgreementPolicy:
         timed = [replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in heard]
         return tuple(timed[retold(timed, state.inside) :])
 
-    def _trim(self, state: AgreementState) -> tuple[AgreementState, list[Found]]:
+    def _trim(self, state: AgreementState) -> AgreementState:
+        """Drop the sound of committed words but the last, where that is worth it: a short buffer is read sooner, and
+        better by models that have heard few long ones."""
+        dropped, cut = self._seam(state)
+        return state if cut < self._every else self._cut(state, dropped, cut)
+
+    def _force(self, state: AgreementState) -> tuple[AgreementState, list[Found]]:
         """Drop the sound of committed words but the last; where that is too little, commit all first."""
         found: list[Found] = []
         dropped, cut = self._seam(state)
@@ -153,9 +162,13 @@ class AgreementPolicy:
             dropped, cut = self._seam(state)
         if cut < self._every:  # what is held is hardly speech to the recogniser
             dropped, cut = len(state.inside), len(state.held) - self._before
+        return self._cut(state, dropped, cut), found
+
+    def _cut(self, state: AgreementState, dropped: int, cut: int) -> AgreementState:
+        """Without the first `cut` samples, in which the first `dropped` committed words are."""
         context = self._context(state.context, state.inside[:dropped])
         held, inside = state.held[cut:].copy(), state.inside[dropped:]
-        return replace(state, held=held, begin=state.begin + cut, context=context, inside=inside), found
+        return replace(state, held=held, begin=state.begin + cut, context=context, inside=inside)
 
     def _seam(self, state: AgreementState) -> tuple[int, int]:
         """How many committed words can go, and where the buffer is cut for it: halfway to the first that stays."""

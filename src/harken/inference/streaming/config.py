@@ -66,12 +66,13 @@ class AgreementConfig(Strict):
     """Policy `local-agreement`."""
 
     every_s: float = 1.0  # of new audio between two readings of the buffer
+    trim_s: float = 5.0  # a buffer this long loses the sound of its committed words but the last
     longest_s: float = 15.0  # a buffer this long is committed whatever the readings say
     prompt_characters: int = 200  # committed text given to the recogniser as context
     reset_s: float = 2.0  # silence after which the context is forgotten
 
     def __post_init__(self) -> None:
-        _check_seconds(self, "every_s", "longest_s", "reset_s")
+        _check_seconds(self, "every_s", "trim_s", "longest_s", "reset_s")
         if not self.every_s < self.longest_s:
             raise ValueError(f"every_s is {self.every_s}; use seconds from 0 to longest_s ({self.longest_s})")
         if self.prompt_characters < 0:

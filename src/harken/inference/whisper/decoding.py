@@ -9,6 +9,7 @@ from typing import Any
 
 from harken.core import InputError
 from harken.core.seeds import derive_seed
+from harken.core.stopping import check_stop
 from harken.inference.whisper.backend import Encoded, Generated, Search, WhisperBackend
 from harken.inference.whisper.config import WhisperDecodingConfig
 from harken.inference.whisper.guards import (
@@ -146,6 +147,7 @@ class WindowDecoder:
         temperature: float,
         attempts: list[list[_Attempt]],
     ) -> None:
+        check_stop()
         config = self.config
         search = Search(
             max_tokens=self._most_tokens(prompts[rows[0]], tasks[rows[0]]),

@@ -13,6 +13,7 @@ from harken.audio.decode import DecodeLimits, stream_audio
 from harken.audio.features import FeatureExtractor, check_waveform
 from harken.audio.vad import SpeechDetector, VadConfig
 from harken.core import InputError, Transcript, Waveform, Word
+from harken.core.stopping import check_stop
 from harken.core.units import samples_to_seconds, seconds_to_samples
 from harken.inference.whisper.backend import Encoded, WhisperBackend
 from harken.inference.whisper.config import WhisperDecodingConfig
@@ -72,6 +73,11 @@ class WhisperRecognizer:
     def sample_rate_hz(self) -> int:
         return self.extractor.config.sample_rate_hz
 
+    @property
+    def window_s(self) -> float:
+        """What the encoder hears at once; longer audio is read window by window."""
+        return samples_to_seconds(self._window, sample_rate_hz=self.sample_rate_hz)
+
     def transcribe(self, audio: Waveform | str | Path) -> Transcript:
         """Transcript of a waveform (samples,) at `sample_rate_hz`, or of an audio file of any supported format.
 
@@ -103,6 +109,7 @@ class WhisperRecognizer:
         waiting = enumerate(streams)
         active: dict[int, TranscriptionJob] = {}
         while True:
+            check_stop()
             batch = self._collect(active, waiting)
             if batch:
                 self._decode(batch)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harken.core.stopping import check_stop
 from harken.inference.whisper.backend import Search
 from harken.inference.whisper.rules import Ids, Scores, TokenRules, log_sum
 
@@ -66,6 +67,7 @@ def _one_by_one(decoder: StepDecoder, rules: TokenRules, search: Search, end_id:
     generators = [[np.random.default_rng((seed, copy)) for copy in range(copies)] for seed in search.seeds]
     finished: list[list[Hypothesis]] = [[] for _ in windows]
     while len(owners):
+        check_stop()
         rules.apply(scores, chosen)
         if search.temperature > 0:
             uniform = np.array([generators[w][d].random() for w, d in zip(owners, draws, strict=True)])
@@ -110,6 +112,7 @@ def _beam(decoder: StepDecoder, rules: TokenRules, search: Search, end_id: int) 
     chosen = np.zeros((len(owners), 0), np.int64)
     totals = np.zeros((len(owners), 1))
     for step in range(search.max_tokens):
+        check_stop()
         rules.apply(scores, chosen)
         parents, tokens, values = best_candidates(scores, totals, count=2 * beams)
         last = step + 1 == search.max_tokens
