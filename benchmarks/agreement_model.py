@@ -60,8 +60,8 @@ STAGES = (
         overrides=("batches.update_samples=8", "training.updates=800", "training.evaluate_every=200"),
     ),
     Stage(
-        window_s=LONG_S, longest_s=15.0, counts={"train": 3000, "validation": 60, "test": 60},
-        overrides=("batches.update_samples=8", "training.updates=600", "training.evaluate_every=150"),
+        window_s=LONG_S, longest_s=15.0, counts={"train": 5000, "validation": 60, "test": 60},
+        overrides=("batches.update_samples=8", "training.updates=1600", "training.evaluate_every=400"),
     ),
 )  # fmt: skip
 MINUTES = {"train": 60.0, "validation": 8.0, "test": 8.0}  # of the tracks that utterances are cut from
