@@ -73,6 +73,32 @@ def test_vtt_escapes_what_would_be_markup() -> None:
     assert render(transcript, "srt").splitlines()[-1] == "<a> & b"
 
 
+@pytest.mark.parametrize(
+    ("style", "line"),
+    [
+        ("srt", "a 9 00:00:00,000 -- > 00:00:09,000 b"),
+        ("vtt", "a 9 00:00:00,000 --&gt; 00:00:09,000 b"),
+    ],
+)
+def test_text_cannot_end_its_cue_or_begin_another(style: str, line: str) -> None:
+    text = "a\n\n9\n00:00:00,000 --> 00:00:09,000\u2028b\r\n"
+    spans = [(text, 0.0), (" \n ", 1.0), ("c", 2.0)]
+    segments = tuple(Segment(text=said, start_s=start_s, end_s=start_s + 0.5) for said, start_s in spans)
+    shown = render(Transcript(text=text, duration_s=3.0, segments=segments), style).removeprefix("WEBVTT\n\n")
+    first, second = shown.split("\n\n")
+    assert first.split("\n") == ["1", first.split("\n")[1], line]
+    assert second.split("\n")[::2] == ["2", "c"]
+    assert shown.count("-->") == 2
+
+
+@pytest.mark.parametrize(("end_s", "clock"), [(59.9996, "00:01:00"), (3599.9996, "01:00:00"), (360000.0, "100:00:00")])
+def test_rounding_carries_into_minutes_and_hours(end_s: float, clock: str) -> None:
+    segment = Segment(text="a", start_s=0.0, end_s=end_s)
+    transcript = Transcript(text="a", duration_s=end_s, segments=(segment,))
+    assert f"--> {clock},000\n" in render(transcript, "srt")
+    assert f"--> {clock}.000\n" in render(transcript, "vtt")
+
+
 def test_tsv() -> None:
     assert render(TRANSCRIPT, "tsv") == "start_s\tend_s\ttext\n0.040\t0.500\tnaïve\n3661.500\t3662.000\tcafé\n"
     assert render(NOTHING, "tsv") == "start_s\tend_s\ttext\n"

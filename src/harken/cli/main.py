@@ -24,9 +24,11 @@ from harken.cli import (
     preview,
     runs,
     search,
+    serve,
     shard,
     speech,
     stream,
+    tokens,
     training,
 )
 from harken.cli.output import complain
@@ -53,10 +55,12 @@ app.command("compare")(compare.compare)
 app.command("transcribe")(speech.transcribe)
 app.command("stream")(stream.stream)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.add_typer(bench.app, name="bench")
 app.add_typer(language_model.app, name="lm")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(tokens.app, name="tokens")
 
 
 @app.command("doctor")

@@ -26,10 +26,14 @@ def render(transcript: Transcript, style: str) -> str:
     if style == "tsv":
         rows = [f"{cue.start_s:.3f}\t{cue.end_s:.3f}\t{' '.join(cue.text.split())}" for cue in cues]
         return "\n".join(["start_s\tend_s\ttext", *rows]) + "\n"
+    shown = [(cue, line) for cue in cues if (line := " ".join(cue.text.split()))]  # an empty line would end a cue
     if style == "srt":
-        return "\n".join(_block(number, cue, ",", cue.text) for number, cue in enumerate(cues, start=1))
-    # WebVTT cues hold markup, section 4.2.2 of the W3C's text; names such as AT&T would be read as such.
-    blocks = [_block(number, cue, ".", escape(cue.text, quote=False)) for number, cue in enumerate(cues, start=1)]
+        # SubRip has no escapes, and readers that look for its arrow anywhere would take such a line for a time.
+        blocks = [_block(number, cue, ",", line.replace("-->", "-- >")) for number, (cue, line) in enumerate(shown, 1)]
+        return "\n".join(blocks)
+    # WebVTT cues hold markup, section 4.2.2 of the W3C's text; names such as AT&T would be read as such. Its arrow,
+    # which no cue may hold, goes with that.
+    blocks = [_block(number, cue, ".", escape(line, quote=False)) for number, (cue, line) in enumerate(shown, 1)]
     return "\n".join(["WEBVTT\n", *blocks])
 
 

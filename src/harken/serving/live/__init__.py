@@ -1,0 +1,1 @@
+"""Live streams: audio as it comes, heard by the served models, fairly and within bounds."""

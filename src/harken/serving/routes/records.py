@@ -1,0 +1,80 @@
+"""What every transcription leaves behind, however it ends: an audit row, and seconds off the caller's quota."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+
+from harken.http.auth import Principal
+from harken.http.errors import STATUSES, code_of, status_of
+from harken.http.metrics import CLIENT_LEFT
+from harken.http.request_ids import request_id_of
+from harken.serving.contract import AuditRow, TranscribeOptions, Transcription
+from harken.serving.parts import ServerParts, parts_of
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """What is known of a request while it runs."""
+
+    request_id: str
+    route: str
+    principal: Principal
+    parts: ServerParts
+    status: int = 200
+    result: Transcription | None = None
+    details: dict[str, str] = field(default_factory=dict)
+
+    async def transcribed(self, audio: Path, options: TranscribeOptions) -> Transcription:
+        """The service's transcription, charged to the caller. Raises RateExceeded when it does not fit their day."""
+        result = await self.parts.transcription.transcribe(audio, options)
+        self.result = result
+        await self.parts.limiter.charge_audio(self.principal, result.transcript.duration_s)
+        return result
+
+    def failed(self, error: BaseException, request: Request) -> None:
+        if isinstance(error, ClientDisconnect | asyncio.CancelledError):
+            self.status, self.details["error"] = CLIENT_LEFT, "client_left"
+        else:
+            self.status = status_of(error, getattr(request.app.state, "error_statuses", STATUSES))
+            self.details["error"] = code_of(error)
+
+
+@asynccontextmanager
+async def recorded(request: Request, principal: Principal) -> AsyncIterator[Record]:
+    """The record of a request, written when the context ends, with what ended it."""
+    record = Record(
+        request_id=request_id_of(request.scope),
+        route=request.scope["route"].path,
+        principal=principal,
+        parts=parts_of(request),
+    )
+    began_s = time.perf_counter()
+    try:
+        yield record
+    except BaseException as err:
+        record.failed(err, request)
+        raise
+    finally:
+        with anyio.CancelScope(shield=True):
+            await record.parts.audit(_row(record, time.perf_counter() - began_s))
+
+
+def _row(record: Record, duration_s: float) -> AuditRow:
+    result = record.result
+    return AuditRow(
+        request_id=record.request_id,
+        principal=record.principal.id,
+        route=record.route,
+        status=record.status,
+        model=result.model if result else None,
+        audio_s=result.transcript.duration_s if result else None,
+        duration_s=duration_s,
+        text=result.transcript.text if result else None,
+        details=record.details,
+    )

@@ -1,0 +1,1 @@
+"""Which waiting work runs next, and in whose company."""

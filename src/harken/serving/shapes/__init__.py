@@ -1,0 +1,1 @@
+"""Results and errors in the form of each API."""
