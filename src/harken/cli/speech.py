@@ -9,6 +9,7 @@ import typer
 
 from harken.cli.output import complain, counted, note
 from harken.cli.progress import progress_on_stderr
+from harken.cli.remote import check_server_options, server_results
 
 if TYPE_CHECKING:
     from harken.core import Recognizer, Transcript, Word
@@ -35,7 +36,12 @@ def transcribe(
         list[str], typer.Argument(help="Audio files of any format, folders of them, or URLs.", metavar="FILE...")
     ],
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model. This or --routes.")
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model folder, such as runs/NAME/model. This or --routes. With --server: a model's name.",
+        ),
     ] = None,
     routes: Annotated[
         Path | None, typer.Option(help="YAML file that names a model for each language; the language is detected.")
@@ -62,6 +68,13 @@ def transcribe(
         bool, typer.Option("--word-times", help="Time each word; for Whisper, others always do.")
     ] = False,
     tidy: Annotated[bool, typer.Option("--tidy", help="Begin sentences with capitals, no space before stops.")] = False,
+    server: Annotated[
+        str | None, typer.Option(help="Address of a Harken server that does the work, such as http://127.0.0.1:8000.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="Environment variable that holds the server's key.", show_default="HARKEN_API_KEY"),
+    ] = None,
 ) -> None:
     """Transcribe audio files of any length.
 
@@ -73,7 +86,13 @@ def transcribe(
     from harken.inference.files import transcribe_files
     from harken.inference.formats import FORMATS, render
 
-    if (model is None) == (routes is None):
+    settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
+    ctc = {"lm": lm, "lm_weight": lm_weight, "hotwords": hotwords}
+    whisper = {"word_times": word_times}
+    kept = {"language", "hotwords"}
+    local = {"routes": routes, "engine": engine, "beam": beam, **settings, **ctc, **whisper}
+    check_server_options(server, api_key_env, {name: local[name] for name in local if name not in kept})
+    if server is None and (model is None) == (routes is None):
         what = "There is no model." if model is None else "--model and --routes exclude each other."
         raise InputError(what, hint="Give one of --model and --routes.")
     style = "json" if json_output else style
@@ -90,18 +109,20 @@ def transcribe(
         note(f"{counted(len(named) - len(left), 'file')} of {len(named)} have a transcript already.")
     if not left:
         return
-    settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
-    ctc = {"lm": lm, "lm_weight": lm_weight, "hotwords": hotwords}
-    whisper = {"word_times": word_times}
-    if model is None:
+    paths = [file for file, _ in left]
+    if server is not None:
+        results = server_results(
+            server, paths, api_key_env=api_key_env, model=model, language=language, hotwords=hotwords
+        )
+    elif model is None:
         assert routes is not None
         recognizer = _router(routes, {"engine": engine, **settings, "beam": beam, **ctc, **whisper})
+        results = transcribe_files(recognizer, paths)
     else:
         config = engine_config(model, settings, beam=beam, ctc=ctc, whisper=whisper)
-        recognizer = load(model, engine=engine, config=config)
+        results = transcribe_files(load(model, engine=engine, config=config), paths)
     failed = 0
     with progress_on_stderr("transcribing") as progress:
-        results = transcribe_files(recognizer, [file for file, _ in left])
         for number, (result, (_, target)) in enumerate(zip(results, left, strict=True), start=1):
             if result.transcript is None:
                 failed += 1
