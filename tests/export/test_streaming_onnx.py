@@ -13,6 +13,8 @@ import torch
 from harken.core import InputError, Waveform
 from harken.export.run import export_model
 from harken.export.streaming_onnx import StreamedScorer
+from harken.inference.ctc_recognizer import CtcRecognizer
+from harken.inference.engines import load
 from harken.inference.exported import read_record
 from harken.inference.scoring import pad_features
 from harken.inference.streaming import StreamingASR
@@ -47,6 +49,14 @@ def test_a_stream_runs_the_export(
     soundfile.write(tmp_path / "noise.wav", noise_of(3.0), 16_000, subtype="FLOAT")
     with_torch = list(StreamingASR(streaming_folder, engine="torch").stream_from_file(tmp_path / "noise.wav"))
     assert StreamingASR(streaming_folder).policy == "cached"
+    exported = load(streaming_folder, engine="onnx")  # as a server has it
+    assert isinstance(exported, CtcRecognizer)
+    for recognizer in (exported, exported.with_decoder(exported.decoder)):
+        by_recognizer = StreamingASR(recognizer)
+        assert by_recognizer.policy == "cached"
+        assert list(by_recognizer.stream_from_file(tmp_path / "noise.wav")) == list(
+            StreamingASR(streaming_folder, engine="onnx").stream_from_file(tmp_path / "noise.wav")
+        )
     command = [sys.executable, "-c", STREAM, str(streaming_folder), str(tmp_path / "noise.wav")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     text, _, torch_loaded = done.stdout.strip().rpartition(" | ")

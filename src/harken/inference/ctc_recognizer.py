@@ -40,17 +40,19 @@ class CtcRecognizer:
         config: EngineConfig | None = None,
         on_cpu: bool = True,
         parallel: int = 1,
+        folder: Path | None = None,
     ) -> None:
         """`subsampling` are the feature frames (samples, for models that hear those) of each output frame,
         `chunk_frames` the output frames that the model attends as one chunk, None without chunks; `decoder` None is the
         one of `config.ctc`; `on_cpu` says where `scorer` computes, and `parallel` how many threads may call it at a
-        time.
+        time; `folder` is that of an exported model, whose stream a live recogniser runs.
 
         Raises InputError for settings that would do nothing with a CTC model, and as `make_ctc_decoder` does.
         """
         self.config = config or EngineConfig()
         refuse_seq2seq_settings(self.config)
         self.scorer, self.tokenizer = scorer, tokenizer
+        self.folder = folder
         self._subsampling, self._chunk_frames, self._on_cpu = subsampling, chunk_frames, on_cpu
         self._at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
@@ -83,6 +85,7 @@ class CtcRecognizer:
             config=self.config,
             on_cpu=self._on_cpu,
             parallel=self.parallel,
+            folder=self.folder,
         )
 
     @property

@@ -103,6 +103,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         config=config,
         on_cpu=on_cpu,
         parallel=min(config.threads or usable_cores(), most) if on_cpu else 1,
+        folder=folder,
     )
 
 

@@ -52,7 +52,7 @@ def stream_parts(
     if isinstance(model, str | Path):
         return _folder_parts(Path(model), engine, config or EngineConfig())
     if isinstance(model, Recognizer):
-        return StreamParts(recognizer=model)
+        return StreamParts(recognizer=model, network=_network_beside(model))
     if processor is None:
         raise InputError(
             f"A {type(model).__name__} in memory does not tell its features and units.",
@@ -64,15 +64,31 @@ def stream_parts(
 
 
 def _folder_parts(folder: Path, engine: str, config: EngineConfig) -> StreamParts:
-    description = read_description(folder)
-    chunked = description.settings.get("chunk_frames") is not None
-    if chunked and description.features.get("normalize", "none") == "none" and engine in ("auto", "onnx"):
+    if _can_be_cached(folder) and engine in ("auto", "onnx"):
         record = read_record(folder, ONNX)
         if record is not None and FILE in record.files and (engine == "onnx" or _runs(folder, record, config)):
             network = open_network(folder, device=config.device, threads=config.threads)
             return StreamParts(recognizer=load(folder, engine="onnx", config=config), network=network)
         engine = "torch" if engine == "auto" else engine
     return StreamParts(recognizer=load(folder, engine=engine, config=config))
+
+
+def _network_beside(recognizer: Recognizer) -> OnnxChunkNetwork | None:
+    """The exported stream of the folder that an exported recogniser came from, None where there is none."""
+    if not isinstance(recognizer, CtcRecognizer) or recognizer.folder is None:
+        return None
+    record = read_record(recognizer.folder, ONNX)
+    if record is None or FILE not in record.files or not _can_be_cached(recognizer.folder):
+        return None
+    return open_network(recognizer.folder, device=recognizer.config.device, threads=recognizer.config.threads)
+
+
+def _can_be_cached(folder: Path) -> bool:
+    """Whether a model was trained with chunks, on features that need nothing of the whole utterance."""
+    description = read_description(folder)
+    return (
+        description.settings.get("chunk_frames") is not None and description.features.get("normalize", "none") == "none"
+    )
 
 
 def _runs(folder: Path, record: ExportRecord, config: EngineConfig) -> bool:

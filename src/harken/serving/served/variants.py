@@ -75,10 +75,11 @@ class Variants:
         return self._hotwords.recognizer(options.hotwords)
 
     def _check_language(self, language: str) -> None:
-        """A model that writes one language may be told that one: it changes nothing."""
+        """A model that writes one language may be told that one: it changes nothing. One whose folder names no
+        languages may be told any: nothing contradicts it, and clients often send one."""
         known = {primary_language(tag) for tag in self._languages}
-        if primary_language(language) not in known:
-            takes = f"this model is for {', '.join(self._languages)}" if known else "this model cannot be told one"
+        if known and primary_language(language) not in known:
+            takes = f"this model is for {', '.join(self._languages)}"
             raise InputError(f"language is {language!r}; {takes}.", hint="Leave it out, or use another model.")
 
 
