@@ -15,8 +15,11 @@ SOURCE = Path(harken.__file__).parent
 ROOMS = sorted({path.parent.name for path in SOURCE.glob("*/__init__.py")} - {"cli"})
 ROOMS_WITH_TORCH = {"models", "training", "inference"}
 HEAVY = {
+    "alembic",
     "av",
     "datasets",
+    "fastapi",
+    "httpx",
     "lhotse",
     "matplotlib",
     "mlflow",
@@ -24,10 +27,15 @@ HEAVY = {
     "obstore",
     "onnxruntime",
     "pandas",
+    "prometheus_client",
+    "psycopg",
     "pydantic",
+    "redis",
     "scipy",
     "soundfile",
     "soxr",
+    "sqlalchemy",
+    "structlog",
     "tensorboard",
     "tokenizers",
     "torch",

@@ -45,6 +45,9 @@ COMMANDS = [
     ["runs"],
     ["runs", "list"],
     ["runs", "show"],
+    ["serve"],
+    ["tokens"],
+    *(["tokens", name] for name in ("create", "list", "revoke")),
     ["doctor"],
 ]
 HEAVY = (
@@ -58,6 +61,9 @@ HEAVY = (
     "matplotlib",
     "mlflow",
     "datasets",
+    "fastapi",
+    "sqlalchemy",
+    "uvicorn",
 )
 
 

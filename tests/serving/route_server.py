@@ -21,7 +21,7 @@ from harken.http.keys import KeyRecord, hash_secret
 from harken.http.limits import Limiter, LimitSettings
 from harken.http.metrics import HttpMetrics
 from harken.http.middleware import Middleware, install_middleware
-from harken.serving.contract import AuditRow, ModelInfo, Priority, Timings, TranscribeOptions, Transcription
+from harken.serving.contract import Admit, AuditRow, ModelInfo, Priority, Timings, TranscribeOptions, Transcription
 from harken.serving.errors import UnknownModel
 from harken.serving.metrics import ServerMetrics
 from harken.serving.parts import Check, ServerParts
@@ -74,7 +74,12 @@ class FakeService:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     async def transcribe(
-        self, audio: Path, options: TranscribeOptions, *, priority: Priority = Priority.REQUEST
+        self,
+        audio: Path,
+        options: TranscribeOptions,
+        *,
+        priority: Priority = Priority.REQUEST,
+        admit: Admit | None = None,
     ) -> Transcription:
         assert priority is Priority.REQUEST
         self.paths.append(audio)
@@ -87,7 +92,12 @@ class FakeService:
             raise
         if self.error is not None:
             raise self.error
+        if admit is not None:
+            await admit(self.result.transcript.duration_s)
         return self.result
+
+    def queues(self) -> dict[str, dict[str, float | None]]:
+        return {"digits": {"waiting": 0}}
 
     @property
     def options(self) -> TranscribeOptions:

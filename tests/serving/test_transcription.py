@@ -14,6 +14,7 @@ import soundfile
 
 from harken.audio.limits import AudioDecodeError
 from harken.core import InputError, Recognizer, Transcript
+from harken.http.errors import RateExceeded
 from harken.inference.config import EngineConfig
 from harken.inference.engines import load
 from harken.serving.cached_transcripts import read_transcript, written_transcript
@@ -194,6 +195,41 @@ def test_a_result_is_kept_by_content_model_and_options(
             assert not (await server.service.transcribe(copy, PLAIN)).cached
 
     asyncio.run(main())
+
+
+def test_audio_is_heard_only_where_it_is_admitted(tmp_path: Path, tiny_model: Path, recordings: list[Path]) -> None:
+    told: list[float] = []
+
+    async def admit(audio_s: float) -> None:
+        told.append(audio_s)
+
+    async def refuse(audio_s: float) -> None:
+        raise RateExceeded(f"{audio_s:g} s are too many.")
+
+    async def main() -> tuple[list[float], int]:
+        async with server_of(tmp_path, tiny_model, cache=Shelf()) as server:
+            service, audio = server.service, recordings[0]
+            with pytest.raises(RateExceeded):
+                await service.transcribe(audio, PLAIN, admit=refuse)
+            unheard = server.metrics.stats()["batching"]["passes"]
+            # One who may not share the work of two who may, and comes first.
+            first, *others = await asyncio.gather(
+                service.transcribe(audio, PLAIN, admit=refuse),
+                service.transcribe(audio, PLAIN, admit=admit),
+                service.transcribe(audio, PLAIN, admit=admit),
+                return_exceptions=True,
+            )
+            assert isinstance(first, RateExceeded)
+            await service.transcribe(audio, PLAIN, admit=admit)  # out of the cache
+            with pytest.raises(RateExceeded):
+                await service.transcribe(audio, PLAIN, admit=refuse)
+            assert server.metrics.stats()["batching"]["passes"] == 1
+            return [found.transcript.duration_s for found in others if isinstance(found, Transcription)], unheard
+
+    durations_s, unheard = asyncio.run(main())
+    assert unheard == 0
+    assert len(durations_s) == 2
+    assert told == pytest.approx([durations_s[0]] * 3, abs=1e-6)
 
 
 def test_what_cannot_be_heard_is_refused_and_counted(tmp_path: Path, tiny_model: Path, recordings: list[Path]) -> None:

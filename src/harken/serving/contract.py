@@ -3,7 +3,7 @@
 The routes know these types only; scheduling and models stand behind them.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -73,17 +73,30 @@ class ModelInfo:
     can_stream: bool = True
 
 
+Admit = Callable[[float], Awaitable[None]]
+"""Told the seconds of some audio before it is heard; raises where they may not be."""
+
+
 class TranscriptionService(Protocol):
     """Audio files in, transcriptions out."""
 
     async def transcribe(
-        self, audio: Path, options: TranscribeOptions, *, priority: Priority = Priority.REQUEST
+        self,
+        audio: Path,
+        options: TranscribeOptions,
+        *,
+        priority: Priority = Priority.REQUEST,
+        admit: Admit | None = None,
     ) -> Transcription:
         """Transcription of a file, which is not kept. Cancelling the task gives up its place and its work within 1 s.
 
-        Raises UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take;
+        `admit` is called once, before the file is heard. Raises what that raises; UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take;
         QueueFull; RunFailed where the engine broke.
         """
+        ...
+
+    def queues(self) -> Mapping[str, Mapping[str, float | None]]:
+        """How long and how fast the queue of each model is, for `/stats`."""
         ...
 
 

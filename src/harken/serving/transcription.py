@@ -14,8 +14,9 @@ from typing import Protocol
 from harken.audio.limits import AudioDecodeError, AudioLimitError
 from harken.core import Strict
 from harken.core.files import sha256_file
+from harken.http.errors import RateExceeded
 from harken.serving.cached_transcripts import read_transcript, written_transcript
-from harken.serving.contract import DEFAULT_MODEL, Priority, Timings, TranscribeOptions, Transcription
+from harken.serving.contract import DEFAULT_MODEL, Admit, Priority, Timings, TranscribeOptions, Transcription
 from harken.serving.decoding.decoded import DecodedAudio
 from harken.serving.decoding.errors import AudioTooShort, DamagedAudio, DecodingFailed, WrongHeader
 from harken.serving.decoding.pool import DecodePool
@@ -80,14 +81,19 @@ class Transcriber:
         self._under_way: dict[str, asyncio.Future[Transcription]] = {}
 
     async def transcribe(
-        self, audio: Path, options: TranscribeOptions, *, priority: Priority = Priority.REQUEST
+        self,
+        audio: Path,
+        options: TranscribeOptions,
+        *,
+        priority: Priority = Priority.REQUEST,
+        admit: Admit | None = None,
     ) -> Transcription:
         """See `TranscriptionService.transcribe`."""
         began = time.monotonic()
         name = self._models.find(options.model).name
         options = replace(options, model=name)
         with self.queue(name).place(priority):
-            found = await self._found_or_heard(audio, options, priority)
+            found = await self._found_or_heard(audio, options, priority, admit or _admit_all)
         timings = replace(found.timings, total_s=time.monotonic() - began)
         duration_s = found.transcript.duration_s
         self._metrics.request_done(name, timings, audio_s=duration_s, cached=found.cached)
@@ -124,9 +130,11 @@ class Transcriber:
         for queue in self._queues.values():
             await asyncio.to_thread(queue.close)
 
-    async def _found_or_heard(self, audio: Path, options: TranscribeOptions, priority: Priority) -> Transcription:
+    async def _found_or_heard(
+        self, audio: Path, options: TranscribeOptions, priority: Priority, admit: Admit
+    ) -> Transcription:
         if self._cache is None and not self._results.share_work:
-            return (await self._hear(audio, options, priority))[0]
+            return (await self._hear(audio, options, priority, admit))[0]
         file_hash, identity = await asyncio.gather(
             asyncio.to_thread(sha256_file, audio), self._models.identity(options.model)
         )
@@ -134,18 +142,21 @@ class Transcriber:
         work = f"{priority} {key}"  # a request does not share the patience of a job
         while True:
             if (cached := await self._cached(key, options.model)) is not None:
+                await admit(cached.transcript.duration_s)
                 return cached
             other = self._under_way.get(work) if self._results.share_work else None
             if other is None:
                 async with self._leading(work) as shared:
-                    heard, by = await self._hear(audio, options, priority)
+                    heard, by = await self._hear(audio, options, priority, admit)
                     if self._cache is not None and by == identity:  # else the model was swapped in between
                         await self._cache.put(key, written_transcript(heard.transcript), self._results.keep_s)
                     shared.set_result(heard)
                 return heard
             await asyncio.wait([other])  # not the future itself: whoever waits may leave, and so may who leads
             if not other.cancelled():
-                return other.result()
+                shared_work = other.result()
+                await admit(shared_work.transcript.duration_s)
+                return shared_work
 
     @asynccontextmanager
     async def _leading(self, key: str) -> AsyncIterator["asyncio.Future[Transcription]"]:
@@ -156,7 +167,7 @@ class Transcriber:
         self._under_way[key] = shared
         try:
             yield shared
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, RateExceeded):  # which says nothing of those who share
             shared.cancel()
             raise
         except Exception as err:
@@ -172,7 +183,9 @@ class Transcriber:
         transcript = None if value is None else read_transcript(value)
         return None if transcript is None else Transcription(transcript=transcript, model=model, cached=True)
 
-    async def _hear(self, audio: Path, options: TranscribeOptions, priority: Priority) -> tuple[Transcription, str]:
+    async def _hear(
+        self, audio: Path, options: TranscribeOptions, priority: Priority, admit: Admit
+    ) -> tuple[Transcription, str]:
         """The transcription, and the identity of the model that made it."""
         queue = self.queue(options.model)
         async with self._models.lease(options.model, options) as lease:
@@ -180,6 +193,7 @@ class Transcriber:
                 with queue.arriving():
                     found = await self._decoded(audio, lease.recognizer.sample_rate_hz)
                     decoded = stack.enter_context(closing(found))
+                    await admit(decoded.duration_s)
                     work = queue.add(decoded, lease.recognizer, priority)
                 heard = await queue.outcome(work)
             timings = Timings(decode_s=decoded.decode_s, queue_s=heard.queue_s, inference_s=heard.inference_s)
@@ -198,6 +212,10 @@ class Transcriber:
         except QueueFull:
             self._metrics.refused("queue_full")
             raise
+
+
+async def _admit_all(audio_s: float) -> None:
+    pass
 
 
 def _key(file_hash: str, identity: str, options: TranscribeOptions) -> str:

@@ -27,14 +27,17 @@ class Record:
     principal: Principal
     parts: ServerParts
     status: int = 200
-    result: Transcription | None = None
+    results: list[Transcription] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
 
     async def transcribed(self, audio: Path, options: TranscribeOptions) -> Transcription:
         """The service's transcription, charged to the caller. Raises RateExceeded when it does not fit their day."""
-        result = await self.parts.transcription.transcribe(audio, options)
-        self.result = result
-        await self.parts.limiter.charge_audio(self.principal, result.transcript.duration_s)
+
+        async def charge(audio_s: float) -> None:
+            await self.parts.limiter.charge_audio(self.principal, audio_s)
+
+        result = await self.parts.transcription.transcribe(audio, options, admit=charge)
+        self.results.append(result)
         return result
 
     def failed(self, error: BaseException, request: Request) -> None:
@@ -66,15 +69,15 @@ async def recorded(request: Request, principal: Principal) -> AsyncIterator[Reco
 
 
 def _row(record: Record, duration_s: float) -> AuditRow:
-    result = record.result
+    results = record.results  # of a batch, one for each file
     return AuditRow(
         request_id=record.request_id,
         principal=record.principal.id,
         route=record.route,
         status=record.status,
-        model=result.model if result else None,
-        audio_s=result.transcript.duration_s if result else None,
+        model=results[0].model if results else None,
+        audio_s=sum(result.transcript.duration_s for result in results) if results else None,
         duration_s=duration_s,
-        text=result.transcript.text if result else None,
+        text="\n".join(result.transcript.text for result in results) if results else None,
         details=record.details,
     )
