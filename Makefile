@@ -1,4 +1,4 @@
-# The whole vocabulary: setup demo test check bench docs clean. `make` alone lists it.
+# The whole vocabulary: setup demo test check serve bench docs clean. `make` alone lists it.
 # People and CI use the same targets.
 
 VENV   := .venv
@@ -14,7 +14,7 @@ ARGS   ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install-dev demo test test-fast check format generate optimize-model bench docs clean
+.PHONY: help setup install-dev demo test test-fast check format generate optimize-model serve serve-debug bench docs clean
 
 help:
 	@echo "make setup      create $(VENV) with everything in it (again only when pyproject.toml or constraints.txt changed)"
@@ -24,6 +24,7 @@ help:
 	@echo "make format     repair what check says about format and lint"
 	@echo "make generate   write the generated pages of the docs again"
 	@echo "make optimize-model  ONNX and int8 forms of MODEL=folder, checked against it; ARGS='--data manifest.jsonl'"
+	@echo "make serve      transcribe over HTTP with MODEL=folder; ARGS='--port 9000'; make serve-debug logs everything"
 	@echo "make bench      measure: ARGS='cli sampler' picks benchmarks; results go to benchmarks/results and the docs"
 	@echo "make docs       build the documentation into site/"
 	@echo "make clean      remove what was built; $(VENV), runs/ and $(OUT)/ stay"
@@ -62,6 +63,13 @@ generate: setup
 optimize-model: setup
 	@test -n "$(MODEL)" || { echo "name the model folder: make optimize-model MODEL=runs/NAME/model"; exit 2; }
 	$(BIN)/harken export "$(MODEL)" --to onnx,onnx-int8 $(ARGS)
+
+serve: setup
+	@test -n "$(MODEL)" || { echo "name the model folder: make serve MODEL=runs/NAME/model"; exit 2; }
+	$(BIN)/harken serve --model "$(MODEL)" $(ARGS)
+
+serve-debug: export LOG_LEVEL := DEBUG
+serve-debug: serve
 
 bench: setup
 	$(RUN) benchmarks.run $(ARGS)
