@@ -1,8 +1,10 @@
 """Requests to addresses that clients name: never to a private one, whatever name, redirect or name server says so."""
 
 import asyncio
+import contextlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -94,7 +96,18 @@ def test_one_private_address_among_public_ones_is_enough() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://a.test/", "ftp://a.test/", "file:///etc/passwd", "https://", "gopher://a", "a.test", "https://[::1", ""],
+    [
+        "https://1.1.1.1/\x01",
+        "https://a.test:99999/",
+        "http://a.test/",
+        "ftp://a.test/",
+        "file:///etc/passwd",
+        "https://",
+        "gopher://a",
+        "a.test",
+        "https://[::1",
+        "",
+    ],
 )
 def test_only_https_with_a_host_is_taken(url: str) -> None:
     with pytest.raises(RefusedAddress):
@@ -134,6 +147,34 @@ def test_failures_are_not_delivered() -> None:
         asyncio.run(outbound.post(HOOK.format(port=port), b"{}", {}))
     with pytest.raises(NotDelivered, match="could not be reached: ConnectError"):
         asyncio.run(outbound.post(HOOK.format(port=port), b"{}", {}))
+
+
+def test_an_answer_that_drips_is_not_waited_for() -> None:
+    async def main() -> float:
+        over = asyncio.Event()
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+            with contextlib.suppress(ConnectionError):
+                writer.close()
+                await writer.wait_closed()
+            over.set()
+
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = OutboundSettings(private_networks=("127.0.0.0/8",), plain_http=True, timeout_s=0.3)
+            began_s = time.monotonic()
+            with pytest.raises(NotDelivered, match="TimeoutError"):
+                await Outbound(settings, resolve=Names(["127.0.0.1"])).post(HOOK.format(port=port), b"{}", {})
+            took_s = time.monotonic() - began_s
+            await over.wait()
+            return took_s
+
+    assert asyncio.run(main()) < 1.0
 
 
 def test_a_name_without_an_address_is_refused() -> None:

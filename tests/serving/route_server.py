@@ -80,6 +80,7 @@ class FakeService:
         *,
         priority: Priority = Priority.REQUEST,
         admit: Admit | None = None,
+        owner: str = "",
     ) -> Transcription:
         assert priority is Priority.REQUEST
         self.paths.append(audio)

@@ -23,6 +23,7 @@ from harken.serving.decoding.pool import DecodePool
 from harken.serving.decoding.settings import DecodeSettings
 from harken.serving.errors import QueueFull, UnknownModel
 from harken.serving.metrics import ServerMetrics
+from harken.serving.scheduling.model_queue import ModelQueue
 from harken.serving.scheduling.settings import QueueSettings
 from harken.serving.served.models import ServedModels
 from harken.serving.served.settings import ModelsSettings, ServedModel
@@ -195,6 +196,34 @@ def test_a_result_is_kept_by_content_model_and_options(
             assert not (await server.service.transcribe(copy, PLAIN)).cached
 
     asyncio.run(main())
+
+
+def test_results_are_kept_for_each_caller(tmp_path: Path, tiny_model: Path, recordings: list[Path]) -> None:
+    async def cached(*owners: str, shared: bool) -> list[bool]:
+        async with server_of(tmp_path, tiny_model, cache=Shelf()) as server:
+            server.transcriber._results = ResultSettings(share_between_callers=shared)
+            return [(await server.service.transcribe(recordings[0], PLAIN, owner=owner)).cached for owner in owners]
+
+    assert asyncio.run(cached("ann", "bob", "ann", shared=False)) == [False, False, True]
+    assert asyncio.run(cached("ann", "bob", "ann", shared=True)) == [False, True, True]
+
+
+def test_who_is_refused_for_lack_of_room_is_not_charged(
+    tmp_path: Path, tiny_model: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelQueue, "waiting_audio_s", 100_000.0)
+    told: list[float] = []
+
+    async def admit(audio_s: float) -> None:
+        told.append(audio_s)
+
+    async def main() -> None:
+        async with server_of(tmp_path, tiny_model) as server:
+            with pytest.raises(QueueFull):
+                await server.service.transcribe(recordings[0], PLAIN, admit=admit)
+
+    asyncio.run(main())
+    assert told == []
 
 
 def test_audio_is_heard_only_where_it_is_admitted(tmp_path: Path, tiny_model: Path, recordings: list[Path]) -> None:

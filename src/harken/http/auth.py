@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount
 from harken.core import Strict
 from harken.http.addresses import Network, address_group, client_address
 from harken.http.credentials import credential_of
-from harken.http.errors import NotAllowed, NotAuthenticated
+from harken.http.errors import NotAllowed, NotAuthenticated, Unavailable
 from harken.http.keys import PREFIX, CachedKeys, KeyStore, holds, split_key
 from harken.http.limits import Limiter
 from harken.http.principals import SCOPES, Principal
@@ -114,6 +114,20 @@ class Authenticator:
                 await self._limiter.count_failure(address)
             raise
 
+    async def still_holds(self, principal: Principal) -> bool:
+        """Whether who was let in would be let in now, at most seconds out of date: for connections that stay open.
+        While the keys cannot be read, a key holds."""
+        if principal.kind == "jwt":
+            return principal.until_s is None or self._clock() < principal.until_s
+        try:
+            if principal.kind == "anonymous":
+                await self._look_for_keys()
+                return self._open
+            record = await self._keys.find(principal.id.removeprefix(_KEY_ID))
+        except Unavailable:
+            return True
+        return record is not None and record.is_valid(self._clock())
+
     async def _principal(self, credential: str, address: str) -> Principal:
         if credential.startswith(PREFIX):
             return await self._principal_of_key(credential, address)
@@ -150,7 +164,11 @@ class Authenticator:
             return
         if self._looked_s is not None and (not self._open or self._monotonic() - self._looked_s < _OPEN_CHECK_S):
             return
-        self._open = not await self._keys.has_any()
+        try:
+            self._open = not await self._keys.has_any()
+        except Unavailable:
+            if self._looked_s is None:  # nothing is known yet, so nobody is let in
+                raise
         self._looked_s = self._monotonic()
 
 

@@ -96,19 +96,25 @@ def holds(record: KeyRecord | None, secret: str) -> bool:
 
 
 class CachedKeys:
-    """Looks keys up in threads of its own, at most once in `ttl_s` for each id: so soon is a revocation known."""
+    """Looks keys up in threads of its own, at most once in `ttl_s` for each id: so soon is a revocation known.
+
+    While the store does not answer, a key that was found in the last `outage_s` seconds still holds.
+    """
 
     def __init__(
         self,
         store: KeyStore,
         *,
         ttl_s: float = 5.0,
+        outage_s: float = 3600.0,
         max_ids: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
         lookup_s: float = _LOOKUP_S,
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
+        self._outage_s = outage_s
+        self._ask_again_s = 0.0  # during an outage
         self._max_ids = max_ids
         self._clock = clock
         self._lookup_s = lookup_s
@@ -119,15 +125,26 @@ class CachedKeys:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="harken-keys")
 
     async def find(self, key_id: str) -> KeyRecord | None:
-        """The record, at most `ttl_s` old. Raises Unavailable when the store does not answer in time."""
+        """The record, at most `ttl_s` old, or `outage_s` while the store does not answer. Raises Unavailable where it
+        does not and there is none.
+        """
         known = self._found.get(key_id)
-        if known is None or self._clock() - known[0] >= self._ttl_s:
-            record = await self._once(key_id, lambda: self._store.find(key_id))
-            known = (self._clock(), record)
-            self._found[key_id] = known
-            while len(self._found) > self._max_ids:
-                self._found.popitem(last=False)
-        self._found.move_to_end(key_id)
+        now_s = self._clock()
+        may_stand_in = known is not None and known[1] is not None and now_s - known[0] < self._outage_s
+        if known is None or (now_s - known[0] >= self._ttl_s and not (may_stand_in and now_s < self._ask_again_s)):
+            try:
+                record = await self._once(key_id, lambda: self._store.find(key_id))
+            except Unavailable:
+                if known is None or not may_stand_in:
+                    raise
+                self._ask_again_s = self._clock() + self._ttl_s  # others need not wait for the same answer
+            else:
+                known = (self._clock(), record)
+                self._found[key_id] = known
+                while len(self._found) > self._max_ids:
+                    self._found.popitem(last=False)
+        if key_id in self._found:
+            self._found.move_to_end(key_id)
         return known[1]
 
     async def has_any(self) -> bool:

@@ -90,6 +90,7 @@ class Outbound:
         sent = {**headers, "Host": parts.netloc.decode("ascii")}
         try:
             async with (
+                asyncio.timeout(self.settings.timeout_s),  # that of httpx is for each read: bytes may drip
                 httpx.AsyncClient(timeout=self.settings.timeout_s, trust_env=False) as client,
                 client.stream(
                     "POST",
@@ -101,7 +102,7 @@ class Outbound:
                 ) as answer,
             ):
                 status = answer.status_code
-        except httpx.HTTPError as err:
+        except (httpx.HTTPError, TimeoutError) as err:
             raise NotDelivered(f"{shown} could not be reached: {type(err).__name__}.") from err
         if not 200 <= status < 300:
             raise NotDelivered(f"{shown} answered {status}.", hint="Answer with 200; redirects are not followed.")
@@ -113,7 +114,8 @@ class Outbound:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
-        except ValueError as err:
+            httpx.URL(url).raw_host.decode("ascii")  # it is stricter, and what connects later
+        except (ValueError, httpx.InvalidURL) as err:
             raise RefusedAddress(
                 f"{url[:200]!r} is not a URL.", hint="Use one such as https://example.org/hook."
             ) from err

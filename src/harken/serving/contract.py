@@ -87,10 +87,11 @@ class TranscriptionService(Protocol):
         *,
         priority: Priority = Priority.REQUEST,
         admit: Admit | None = None,
+        owner: str = "",
     ) -> Transcription:
         """Transcription of a file, which is not kept. Cancelling the task gives up its place and its work within 1 s.
 
-        `admit` is called once, before the file is heard. Raises what that raises; UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take;
+        `admit` is called once, before the file is heard. Results are kept for `owner`. Raises what that raises; UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take;
         QueueFull; RunFailed where the engine broke.
         """
         ...

@@ -49,10 +49,15 @@ class ResultCache(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultSettings(Strict):
-    """How long results are kept where there is a cache. Equal files under way at the same time share their work."""
+    """How long results are kept where there is a cache. Equal files under way at the same time share their work.
+
+    Each caller has results of their own, so that nobody learns from a quick answer what others sent, unless
+    `share_between_callers`.
+    """
 
     keep_s: float = 3600.0
     share_work: bool = True
+    share_between_callers: bool = False
 
     def __post_init__(self) -> None:
         if not self.keep_s > 0:
@@ -87,13 +92,14 @@ class Transcriber:
         *,
         priority: Priority = Priority.REQUEST,
         admit: Admit | None = None,
+        owner: str = "",
     ) -> Transcription:
         """See `TranscriptionService.transcribe`."""
         began = time.monotonic()
         name = self._models.find(options.model).name
         options = replace(options, model=name)
         with self.queue(name).place(priority):
-            found = await self._found_or_heard(audio, options, priority, admit or _admit_all)
+            found = await self._found_or_heard(audio, options, priority, admit or _admit_all, owner)
         timings = replace(found.timings, total_s=time.monotonic() - began)
         duration_s = found.transcript.duration_s
         self._metrics.request_done(name, timings, audio_s=duration_s, cached=found.cached)
@@ -131,14 +137,14 @@ class Transcriber:
             await asyncio.to_thread(queue.close)
 
     async def _found_or_heard(
-        self, audio: Path, options: TranscribeOptions, priority: Priority, admit: Admit
+        self, audio: Path, options: TranscribeOptions, priority: Priority, admit: Admit, owner: str
     ) -> Transcription:
         if self._cache is None and not self._results.share_work:
             return (await self._hear(audio, options, priority, admit))[0]
         file_hash, identity = await asyncio.gather(
             asyncio.to_thread(sha256_file, audio), self._models.identity(options.model)
         )
-        key = _key(file_hash, identity, options)
+        key = _key(file_hash, identity, options, "" if self._results.share_between_callers else owner)
         work = f"{priority} {key}"  # a request does not share the patience of a job
         while True:
             if (cached := await self._cached(key, options.model)) is not None:
@@ -193,6 +199,7 @@ class Transcriber:
                 with queue.arriving():
                     found = await self._decoded(audio, lease.recognizer.sample_rate_hz)
                     decoded = stack.enter_context(closing(found))
+                    queue.check_room(decoded.duration_s)  # nobody pays for what will be refused
                     await admit(decoded.duration_s)
                     work = queue.add(decoded, lease.recognizer, priority)
                 heard = await queue.outcome(work)
@@ -218,7 +225,7 @@ async def _admit_all(audio_s: float) -> None:
     pass
 
 
-def _key(file_hash: str, identity: str, options: TranscribeOptions) -> str:
-    """Of a result: everything that it depends on."""
-    parts = [file_hash, identity, asdict(replace(options, model=DEFAULT_MODEL))]
+def _key(file_hash: str, identity: str, options: TranscribeOptions, owner: str) -> str:
+    """Of a result: everything that it depends on, and whose it is."""
+    parts = [file_hash, identity, owner, asdict(replace(options, model=DEFAULT_MODEL))]
     return "transcript:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

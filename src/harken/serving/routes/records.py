@@ -36,7 +36,7 @@ class Record:
         async def charge(audio_s: float) -> None:
             await self.parts.limiter.charge_audio(self.principal, audio_s)
 
-        result = await self.parts.transcription.transcribe(audio, options, admit=charge)
+        result = await self.parts.transcription.transcribe(audio, options, admit=charge, owner=self.principal.id)
         self.results.append(result)
         return result
 
