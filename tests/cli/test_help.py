@@ -46,6 +46,7 @@ COMMANDS = [
     ["runs", "list"],
     ["runs", "show"],
     ["serve"],
+    ["worker"],
     ["tokens"],
     *(["tokens", name] for name in ("create", "list", "revoke")),
     ["doctor"],

@@ -320,3 +320,56 @@ def test_the_schema_says_which_routes_need_a_key() -> None:
     assert schema["paths"]["/a"]["get"]["security"] == [{"key": []}]
     assert "security" not in schema["paths"]["/b"]["get"]
     assert schema["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_who_was_let_in_holds_as_long_as_the_key(build: Build) -> None:
+    service = build(auth=REQUIRED)
+    key, ending = service.keys.add(), service.keys.add(expires_s=service.clock.now_s + 3)
+    authenticator = service.authenticator
+
+    async def check() -> None:
+        first, second = (service.keys.records[each.split("_")[1]].principal() for each in (key, ending))
+        assert await authenticator.still_holds(first)
+        assert await authenticator.still_holds(second)
+        service.clock.now_s += 3.1  # what is known of the key is still fresh: its end needs no look-up
+        assert service.keys.lookups == 2
+        assert not await authenticator.still_holds(second)
+        assert service.keys.lookups == 2
+        service.keys.records.pop(key.split("_")[1])
+        service.keys.down = True
+        service.clock.now_s += 6
+        assert await authenticator.still_holds(first)  # nobody can say otherwise
+        service.keys.down = False
+        service.clock.now_s += 6
+        assert not await authenticator.still_holds(first)
+        await authenticator.close()
+
+    asyncio.run(check())
+
+
+def test_who_needed_no_key_holds_until_there_is_one(build: Build) -> None:
+    service = build()
+    anyone = Principal(id="anonymous@here", name="anonymous", kind="anonymous", scopes=frozenset())
+
+    async def check() -> None:
+        assert await service.authenticator.still_holds(anyone)
+        service.keys.add()
+        service.clock.now_s += 6
+        assert not await service.authenticator.still_holds(anyone)
+        await service.authenticator.close()
+
+    asyncio.run(check())
+
+
+def test_a_token_holds_until_its_end(build: Build) -> None:
+    service = build()
+    now_s = service.clock.now_s
+    caller = Principal(id="jwt:anna", name="anna", kind="jwt", scopes=frozenset(), until_s=now_s + 60)
+
+    async def check() -> None:
+        assert await service.authenticator.still_holds(caller)
+        service.clock.now_s = now_s + 60
+        assert not await service.authenticator.still_holds(caller)
+        await service.authenticator.close()
+
+    asyncio.run(check())

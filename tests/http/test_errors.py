@@ -22,6 +22,7 @@ class QueueFull(Overloaded):
         (errors.MethodNotAllowed("x"), 405, "method_not_allowed"),
         (errors.NotAuthenticated("x"), 401, "not_authenticated"),
         (errors.NotAllowed("x"), 403, "not_allowed"),
+        (errors.WrongHost("x"), 421, "wrong_host"),
         (errors.BodyTooLarge("x"), 413, "body_too_large"),
         (errors.BodyTooSlow("x"), 408, "body_too_slow"),
         (errors.RateExceeded("x"), 429, "rate_exceeded"),

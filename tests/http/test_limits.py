@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from tests.http.conftest import Clock
+from tests.services import running_redis
 
+from harken.http import shared_limits
 from harken.http.errors import RateExceeded
 from harken.http.limits import Limiter, LimitSettings
 from harken.http.principals import Principal
@@ -148,6 +150,24 @@ def test_without_redis_this_process_counts_alone_and_nobody_waits(caplog: pytest
         assert caplog.text.count("Redis does not answer") == 1
 
     with_limiter(test, rate="3/minute", url="redis://127.0.0.1:1/0")
+
+
+@pytest.mark.service
+def test_an_outage_is_found_out_without_a_request_and_so_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_limits, "_AGAIN_S", 0.05)
+
+    async def test(limiter: Limiter, _clock: Clock) -> None:
+        assert await limiter.ping()
+        service.stop()
+        assert not await limiter.ping()
+        assert limiter.degraded
+        service.start()
+        await asyncio.sleep(0.1)
+        assert await limiter.ping()
+        assert not limiter.degraded
+
+    with running_redis() as service:
+        with_limiter(test, url=service.url)
 
 
 def test_a_redis_that_hangs_costs_one_request_half_a_second() -> None:

@@ -85,3 +85,21 @@ def test_configuring_twice_writes_once() -> None:
 def test_escaped_leaves_letters_of_all_languages() -> None:
     assert escaped("Ўзбек тили, 日本語 é") == "Ўзбек тили, 日本語 é"
     assert escaped("a\x00\x7f\x85\u2029\ud800") == "a\\x00\\x7f\\x85\\u2029\\ud800"
+
+
+def test_uvicorn_is_not_repeated_in_colours() -> None:
+    stream = io.StringIO()
+    configure_logging("INFO", "json", stream=stream)
+    logging.getLogger("uvicorn.error").info("Started [%d]", 7, extra={"color_message": "Started [\x1b[36m%d\x1b[0m]"})
+    event = json.loads(stream.getvalue())
+    assert event["event"] == "Started [7]"
+    assert set(event) == {"event", "level", "logger", "timestamp"}
+
+
+def test_a_refused_socket_is_no_error_of_uvicorn() -> None:
+    stream = io.StringIO()
+    configure_logging("INFO", "text", stream=stream)
+    logging.getLogger("uvicorn.error").error("ASGI callable returned without completing handshake.")
+    assert stream.getvalue() == ""
+    logging.getLogger("uvicorn.error").error("ASGI callable returned without completing response.")
+    assert "without completing response" in stream.getvalue()

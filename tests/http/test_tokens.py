@@ -54,7 +54,7 @@ def test_each_algorithm_works(algorithm: str) -> None:
     principal = check(sign(GOOD, key, algorithm), algorithms=(algorithm,), **where)
     assert principal.id == "jwt:anna"
     assert principal.scopes == {"transcribe", "stream"}
-    assert (principal.kind, principal.name) == ("jwt", "anna")
+    assert (principal.kind, principal.name, principal.until_s) == ("jwt", "anna", NOW_S + 60 + 30)
 
 
 @pytest.mark.parametrize(

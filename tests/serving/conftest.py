@@ -1,11 +1,14 @@
 """Small models and recordings for the tests of the server."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from tests.serving.server_processes import Processes
 
 from harken.audio.features import FeatureConfig
 from harken.core import Waveform
@@ -61,3 +64,23 @@ def recordings(noises: list[Waveform], tmp_path_factory: pytest.TempPathFactory)
     for number, noise in enumerate(noises):
         soundfile.write(folder / f"{number}.wav", noise, 16_000, subtype="FLOAT")
     return [folder / f"{number}.wav" for number in range(len(noises))]
+
+
+@pytest.fixture(scope="session")
+def onnx_model(tiny_model: Path, recordings: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny` exported: it is loaded in a moment, without torch."""
+    pytest.importorskip("onnxruntime")
+    from harken.export import export_model
+
+    folder = tmp_path_factory.mktemp("exported") / "tiny"
+    shutil.copytree(tiny_model, folder)
+    assert list(export_model(folder, ["onnx"], files=recordings))
+    return folder
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Servers and workers of one test, all of one home; killed at its end."""
+    started = Processes(tmp_path)
+    yield started
+    started.kill_all()

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from harken.core import InputError, Recognizer, Transcript
 from harken.http.errors import RateExceeded
 from harken.inference.config import EngineConfig
 from harken.inference.engines import load
+from harken.serving import transcription
 from harken.serving.cached_transcripts import read_transcript, written_transcript
 from harken.serving.contract import Priority, TranscribeOptions, Transcription, TranscriptionService
 from harken.serving.decoding.pool import DecodePool
@@ -312,3 +314,28 @@ def test_transcripts_survive_the_cache(expected: list[Transcript]) -> None:
 def test_settings_say_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="keep_s is 0; use seconds above 0"):
         ResultSettings(keep_s=0)
+
+
+def test_hours_of_text_are_written_and_read_in_threads(
+    tmp_path: Path, tiny_model: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[tuple[str, bool]] = []
+
+    def noted(name: str, real: Any) -> Any:
+        def call(value: Any) -> Any:
+            where.append((name, threading.current_thread() is threading.main_thread()))
+            return real(value)
+
+        return call
+
+    for name, real in (("written_transcript", written_transcript), ("read_transcript", read_transcript)):
+        monkeypatch.setattr(transcription, name, noted(name, real))
+
+    async def main() -> None:
+        async with server_of(tmp_path, tiny_model, cache=Shelf()) as server:
+            first, second = [await server.service.transcribe(recordings[0], PLAIN) for _ in range(2)]
+            assert (first.cached, second.cached) == (False, True)
+            assert second.transcript == first.transcript
+
+    asyncio.run(main())
+    assert where == [("written_transcript", False), ("read_transcript", False)]

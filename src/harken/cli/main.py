@@ -30,6 +30,7 @@ from harken.cli import (
     stream,
     tokens,
     training,
+    worker,
 )
 from harken.cli.output import complain
 
@@ -56,6 +57,7 @@ app.command("transcribe")(speech.transcribe)
 app.command("stream")(stream.stream)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.add_typer(bench.app, name="bench")
 app.add_typer(language_model.app, name="lm")
 app.add_typer(models.app, name="models")

@@ -6,23 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model folder, or NAME=FOLDER; a YAML file of routes by language will do. Several times for several "
+        "models, the default one first.",
+    ),
+]
+EngineOption = Annotated[str | None, typer.Option(help="What runs the models; auto without it.")]
+SettingsOption = Annotated[Path | None, typer.Option("--settings", help="A YAML file of settings.", metavar="FILE")]
+
 
 def serve(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A model folder, or NAME=FOLDER; a YAML file of routes by language will do. Several times for several "
-            "models, the default one first.",
-        ),
-    ] = None,
+    model: ModelOption = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 without it.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 8000 without it, 0 for any that is free.")] = None,
-    engine: Annotated[str | None, typer.Option(help="What runs the models; auto without it.")] = None,
-    settings: Annotated[
-        Path | None, typer.Option("--settings", help="A YAML file of settings.", metavar="FILE")
-    ] = None,
+    engine: EngineOption = None,
+    settings: SettingsOption = None,
     allow_anybody: Annotated[
         bool, typer.Option("--allow-anybody", help="Let other machines connect without a key.")
     ] = False,
@@ -41,8 +43,7 @@ def serve(
     given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     if allow_anybody:
         given["allow_anybody"] = True
-    if model:
-        given["models"] = {"models": [_model(entry, engine) for entry in model]}
+    given |= models_given(model, engine)
     found = read_settings(settings, environment=os.environ, given=given)
     if show_settings:
         import yaml
@@ -54,6 +55,17 @@ def serve(
 
     configure_logging(os.environ.get("LOG_LEVEL", found.log_level), found.log_format)
     run(found, on_ready=_announce(found.is_local))
+
+
+def models_given(models: list[str] | None, engine: str | None) -> dict[str, Any]:
+    """The settings that --model and --engine stand for. Raises InputError for an engine without a model."""
+    if models:
+        return {"models": {"models": [_model(entry, engine) for entry in models]}}
+    if engine is not None:
+        from harken.core import InputError
+
+        raise InputError("--engine does nothing without --model.", hint="Write it beside its model in --settings.")
+    return {}
 
 
 def _model(entry: str, engine: str | None) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Authenticator:
             if principal.kind == "anonymous":
                 await self._look_for_keys()
                 return self._open
-            record = await self._keys.find(principal.id.removeprefix(_KEY_ID))
+            record = await self._keys.find(principal.id.removeprefix("key:"))
         except Unavailable:
             return True
         return record is not None and record.is_valid(self._clock())

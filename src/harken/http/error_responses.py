@@ -74,7 +74,7 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
     if connection.application_state is WebSocketState.CONNECTING:
         await send_error(error, connection.scope, connection.receive, connection.send)
     elif connection.application_state is WebSocketState.CONNECTED:
-        shown = _shown(error)
+        shown = told_of(error)
         ours = _status(shown, connection.scope) == 500
         await connection.close(code=1011 if ours else 1008, reason=code_of(shown))
     return None
@@ -122,14 +122,14 @@ class UnexpectedErrors:
 async def send_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, or refuse a WebSocket that is not accepted yet, from anywhere in the middleware."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": code_of(_shown(error))})  # a bare 403
+        await send({"type": "websocket.close", "code": 1008, "reason": code_of(told_of(error))})  # a bare 403
         return
     await error_response(error, scope)(scope, receive, send)
 
 
 def error_response(error: Exception, scope: Scope) -> Response:
     """Status, headers and body that tell a client of `error`."""
-    shown, headers = _shown(error), {}
+    shown, headers = told_of(error), {}
     status = _status(shown, scope)
     if isinstance(error, HTTPException):
         status, headers = error.status_code, dict(error.headers or {})
@@ -139,8 +139,8 @@ def error_response(error: Exception, scope: Scope) -> Response:
     return JSONResponse(body, status_code=status, headers=headers | _headers(shown))
 
 
-def _shown(error: Exception) -> HarkenError:
-    """What the outside is told: no traceback, and nothing of a failure of ours but that it happened."""
+def told_of(error: Exception) -> HarkenError:
+    """What the outside is told of an error: no traceback, and nothing of a failure of ours but that it happened."""
     if isinstance(error, HTTPException):
         kind = _ERROR_OF_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else InputError)
         return kind(f"{error.detail or HTTPStatus(error.status_code).phrase}".rstrip(".")[:_LONGEST_MESSAGE] + ".")

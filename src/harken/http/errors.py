@@ -27,6 +27,10 @@ class NotAllowed(ServiceRefused):
     """The credentials hold, but not for this (403)."""
 
 
+class WrongHost(ServiceRefused):
+    """The request was meant for a server of another name (421)."""
+
+
 class BodyTooLarge(ServiceRefused):
     """More bytes than a request may have (413)."""
 
@@ -67,6 +71,7 @@ STATUSES: Mapping[type[HarkenError], int] = {
     InputError: 400,
     NotAuthenticated: 401,
     NotAllowed: 403,
+    WrongHost: 421,
     BodyTooLarge: 413,
     BodyTooSlow: 408,
     RateExceeded: 429,

@@ -80,6 +80,12 @@ class Limiter:
         """Whether Redis was asked for and does not answer, so that this process counts alone."""
         return self._shared is not None and self._shared.down
 
+    async def ping(self) -> bool:
+        """Ask Redis, which nobody may have done for long; whether callers are counted where the settings say."""
+        if self._shared is not None:
+            await self._shared.ping()
+        return not self.degraded
+
     async def check_rate(self, principal: Principal) -> None:
         """Count one request. Raises RateExceeded, whose `retry_after_s` is when the next one fits."""
         rate = principal.rate or self.settings.rate

@@ -14,6 +14,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from harken.core import InputError
 
 LOGGERS = ("harken", "uvicorn.error")
+# uvicorn says so of every WebSocket that was refused with an answer, which is no error.
+_NO_ERROR = ("uvicorn.error", "ASGI callable returned without completing handshake.")
 # Control characters, line and paragraph separators, and the marks that reorder text on a screen.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -30,6 +32,7 @@ def configure_logging(
         raise InputError(f"The log level is {name!r}.", hint="Use DEBUG, INFO, WARNING or ERROR.")
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(log_formatter(format))
+    handler.addFilter(lambda record: (record.name, record.msg) != _NO_ERROR)
     for logger in map(logging.getLogger, LOGGERS):
         logger.handlers = [kept for kept in logger.handlers if not isinstance(kept, _Handler)]
         logger.addHandler(handler)
@@ -48,6 +51,7 @@ def log_formatter(format: Literal["text", "json"]) -> logging.Formatter:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _without_colours,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -60,6 +64,12 @@ def log_formatter(format: Literal["text", "json"]) -> logging.Formatter:
 def escaped(text: str) -> str:
     """`text` on one line: what could start a new one, or hide or reorder it, as \\xNN or \\uNNNN."""
     return _UNSAFE.sub(lambda found: _code(ord(found.group())), text)
+
+
+def _without_colours(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Drops the message that uvicorn sends a second time, for terminals."""
+    event.pop("color_message", None)
+    return event
 
 
 def _code(point: int) -> str:

@@ -13,6 +13,7 @@ from harken.http.bodies import BodyLimits, BodySettings
 from harken.http.drain import Drain, DrainGate
 from harken.http.error_responses import ErrorShape, install_error_handlers
 from harken.http.headers import Cors, CorsSettings, HeaderSettings, SecurityHeaders, SocketOrigins
+from harken.http.hosts import HostGate, HostNames
 from harken.http.metrics import CountRequests, HttpMetrics
 from harken.http.request_ids import RequestIds
 
@@ -34,6 +35,7 @@ class Middleware:
     error_shapes: Mapping[str, ErrorShape] = field(default_factory=dict)
     statuses: Mapping[type[HarkenError], int] = field(default_factory=dict)
     open_paths: tuple[str, ...] = ("/health", "/ready", "/metrics")
+    hosts: HostNames | None = None  # None: whatever the Host header says
     traces: "TracerProvider | None" = None
 
 
@@ -44,6 +46,8 @@ def install_middleware(app: FastAPI, parts: Middleware) -> None:
     app.add_middleware(SocketOrigins, settings=parts.cors)
     app.add_middleware(DrainGate, drain=parts.drain, open_paths=parts.open_paths)
     app.add_middleware(Cors, settings=parts.cors)
+    if parts.hosts is not None:
+        app.add_middleware(HostGate, hosts=parts.hosts)
     app.add_middleware(SecurityHeaders, settings=parts.headers, trusted_proxies=parts.trusted_proxies)
     if parts.traces is not None:
         from harken.http.telemetry import TraceRequests

@@ -8,7 +8,10 @@ SCOPES = ("transcribe", "stream", "batch", "metrics", "admin")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A caller. `id` is unique and stable: limits and audit rows go by it. None in a limit means the server's own."""
+    """A caller. `id` is unique and stable: limits and audit rows go by it. None in a limit means the server's own.
+
+    `until_s` is the Unix time at which a token ends; a key's end is asked of the keys, as it may be revoked before.
+    """
 
     id: str
     name: str
@@ -17,6 +20,7 @@ class Principal:
     rate: str | None = None
     audio_s_per_day: int | None = None
     streams: int | None = None
+    until_s: float | None = None
 
 
 def check_scopes(scopes: tuple[str, ...], *, what: str) -> None:

@@ -61,6 +61,10 @@ class SharedLimits:
     def down(self) -> bool:
         return self._again_s > 0
 
+    async def ping(self) -> None:
+        """Find out whether it is `down`."""
+        await self._try(self._redis.ping)
+
     async def ask(self, question: Callable[[Storage], Awaitable[T]]) -> tuple[bool, T | None]:
         """The answer with True, or False where Redis has none."""
         return await self._try(lambda: question(self._storage))

@@ -140,7 +140,8 @@ class TokenVerifier:
         if not 1 <= len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
             raise NotAuthenticated("The token's subject is too long, or not readable.")
         scopes = self._scopes(claims)
-        return Principal(id=f"jwt:{subject}", name=subject, kind="jwt", scopes=scopes)
+        until_s = claims["exp"] + self._settings.leeway_s
+        return Principal(id=f"jwt:{subject}", name=subject, kind="jwt", scopes=scopes, until_s=until_s)
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[str]:
         """Those that exist here; a token for several services has others too."""

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from harken.http.auth import require_policies
 from harken.http.drain import Drain
+from harken.http.hosts import LOCAL_NAMES, HostNames, host_name
 from harken.http.metrics import HttpMetrics
 from harken.http.middleware import Middleware, install_middleware
 from harken.http.telemetry import open_tracing
@@ -74,7 +75,18 @@ def create_app(settings: ServeSettings) -> FastAPI:
             error_shapes={"/v1/": openai_error, "/v1/listen": deepgram_error},
             statuses=STATUSES,
             traces=traces,
+            hosts=_hosts(settings, app),
         ),
     )
     require_policies(app)
     return app
+
+
+def _hosts(settings: ServeSettings, app: FastAPI) -> HostNames:
+    """Enforced where names are listed, and where anybody on this machine is let in, so any page of a browser too."""
+
+    def enforced() -> bool:
+        return bool(settings.hosts) or (settings.is_local and app.state.authenticator.is_open())
+
+    named = (*LOCAL_NAMES, settings.host, *settings.hosts)
+    return HostNames(names=frozenset(filter(None, map(host_name, named))), enforced=enforced)

@@ -11,6 +11,7 @@ from harken.storage.audit import AuditLog, RequestRow
 
 MOST_WAITING = 10_000  # rows; a database that is down for longer loses the oldest
 BATCH = 500
+RETRY_S = 1.0  # while the database is down
 PAUSE_S = 0.2  # so that rows of a busy server are written together
 
 logger = logging.getLogger(__name__)
@@ -47,26 +48,46 @@ class AuditWriter:
 
     async def run(self) -> None:
         """Writes until cancelled, and what is left then."""
+        writing: asyncio.Task[None] | None = None
         try:
             while True:
                 await self._new.wait()
                 self._new.clear()
                 await asyncio.sleep(PAUSE_S)
+                writing = asyncio.ensure_future(self._write())
                 try:
-                    await self._write()
+                    await asyncio.shield(writing)
                 except HarkenError as err:
                     logger.warning("%d audit rows wait: %s", len(self._rows), err)
                     self._new.set()
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(RETRY_S)
         finally:
             with suppress(HarkenError):
-                await self._write()
+                if writing is not None:  # a thread cannot be cancelled, and needs the database
+                    await writing
+            await self._write_last()
+
+    async def _write_last(self) -> None:
+        try:
+            await self._write()
+        except HarkenError as err:
+            logger.error("%d audit rows are lost: %s", len(self._rows), err)
 
     async def _write(self) -> None:
         while self._rows:
             batch = [self._rows.popleft() for _ in range(min(BATCH, len(self._rows)))]
             try:
-                await asyncio.shield(asyncio.to_thread(self._log.add, batch))
+                await asyncio.to_thread(self._log.add, batch)
             except HarkenError:
-                self._rows.extendleft(reversed(batch))
+                self._put_back(batch)
                 raise
+            except Exception:  # rows that no database takes must not keep the others waiting
+                self.lost += len(batch)
+                logger.exception("%d audit rows are lost", len(batch))
+
+    def _put_back(self, batch: list[RequestRow]) -> None:
+        """As far as there is room: meanwhile others came."""
+        room = MOST_WAITING - len(self._rows)
+        kept = batch[max(0, len(batch) - room) :]
+        self.lost += len(batch) - len(kept)
+        self._rows.extendleft(reversed(kept))

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from harken.core import InputError, MissingPart
 from harken.http.drain import Drain
 from harken.serving.app import create_app
+from harken.serving.protocols import bounded_protocols
 from harken.serving.settings import ServeSettings
 
 _BACKLOG = 2048
@@ -58,6 +59,7 @@ class _Server(uvicorn.Server):
 
 def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     tls = settings.tls
+    http, ws = bounded_protocols(settings.connections)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -65,7 +67,8 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         lifespan="off",
         server_header=False,
         proxy_headers=False,  # ours know which proxies to believe
-        ws="websockets-sansio",
+        http=http,
+        ws=ws,
         ws_max_size=_MESSAGE_BYTES,
         ws_ping_interval=20.0,
         ws_ping_timeout=None,  # the pong of a client that sends fast is behind its own audio
@@ -122,9 +125,11 @@ def _listening(settings: ServeSettings) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            stack.pop_all()
     except OSError as err:
         raise MissingPart(
             f"{settings.host}:{settings.port} cannot be listened on: {err.strerror or err}.",

@@ -13,8 +13,10 @@ from harken.http.addresses import ProxySettings
 from harken.http.auth import AuthSettings
 from harken.http.bodies import BodySettings
 from harken.http.headers import CorsSettings, HeaderSettings
+from harken.http.hosts import host_name
 from harken.http.limits import LimitSettings
 from harken.http.telemetry import TelemetrySettings
+from harken.serving.connections import ConnectionSettings
 from harken.serving.decoding.settings import DecodeSettings
 from harken.serving.jobs.settings import JobSettings, WebhookSettings
 from harken.serving.live.settings import LiveSettings
@@ -58,6 +60,7 @@ class ServeSettings(Strict):
     models: ModelsSettings
     host: str = "127.0.0.1"
     port: int = 8000
+    hosts: tuple[str, ...] = ()  # names that Host headers may have besides this machine's own; with them, no others
     allow_anybody: bool = False
     tls: TlsSettings | None = None
     proxies: ProxySettings = field(default_factory=ProxySettings)
@@ -68,6 +71,7 @@ class ServeSettings(Strict):
     open_metrics: bool = False  # /metrics without a key
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
     bodies: BodySettings = field(default_factory=BodySettings)
     headers: HeaderSettings = field(default_factory=HeaderSettings)
     cors: CorsSettings = field(default_factory=CorsSettings)
@@ -85,6 +89,9 @@ class ServeSettings(Strict):
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port is {self.port}; use 1 to 65535, or 0 for any that is free")
+        for name in self.hosts:
+            if host_name(name) is None or (":" in name and not name.endswith("]")):
+                raise ValueError(f"hosts has {name!r}; use names without scheme and port, such as asr.example.com")
         if not (math.isfinite(self.drain_s) and self.drain_s >= 0):
             raise ValueError(f"drain_s is {self.drain_s}; use seconds, 0 or more")
 

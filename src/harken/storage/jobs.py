@@ -120,6 +120,12 @@ class JobQueue:
         due_s = self._clock() + retry_in_s
         return self._update_held(claim, state="queued", due_s=due_s, error=error, lease=None, worker=None)
 
+    def give_back(self, claim: Claim) -> bool:
+        """Leave an item to another worker, as if it had not been begun. False when the claim holds no more."""
+        return self._update_held(
+            claim, state="queued", due_s=self._clock(), lease=None, worker=None, attempts=claim.attempt - 1
+        )
+
     def cancel(self, job_id: str) -> bool:
         """End a job and drop what is not done; results that are there stay. False when it has ended or is unknown."""
         with self._database.write() as connection:

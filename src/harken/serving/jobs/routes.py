@@ -1,6 +1,7 @@
 """`POST /transcribe/batch` and `/jobs`: many files at a time."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from harken.core import HarkenError
+from harken.core import HarkenError, RunFailed
 from harken.http.auth import Principal, requires
+from harken.http.error_responses import told_of
 from harken.http.errors import NotFound, code_of
 from harken.serving.contract import DEFAULT_MODEL, TranscribeOptions
 from harken.serving.jobs.work import KIND, item_payload, job_payload
@@ -24,6 +26,7 @@ from harken.serving.routes.records import Record, recorded
 from harken.serving.routes.uploads import ReceivedForm, received_form
 from harken.serving.shapes.native import TranscriptionView, transcription_view
 from harken.storage.job_views import ItemResult, JobView
+from harken.storage.jobs import JobQueue
 
 FIELDS = ("language_hint", "model", "word_times", "hotwords", "prompt", "temperature", "mode", "webhook")
 MODES: tuple[Literal["auto", "now", "job"], ...] = ("auto", "now", "job")
@@ -31,6 +34,7 @@ LONGEST_NAME = 200
 LONGEST_KEY = 200
 PAGE = 100
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Batches"])
 
 _FORM = {
@@ -109,8 +113,8 @@ class Asked:
     },
 )
 async def transcribe_batch(request: Request, principal: Annotated[Principal, Depends(requires("batch"))]) -> Response:
-    """Few small files are transcribed at once, more become a job. An `Idempotency-Key` names a job: the same key gives
-    the same job again.
+    """Few small files are transcribed at once, more become a job. An `Idempotency-Key` asks for a job: the same key
+    gives the same job again.
     """
     parts = parts_of(request)
     most = parts.settings.jobs.most_files
@@ -118,13 +122,14 @@ async def transcribe_batch(request: Request, principal: Annotated[Principal, Dep
         refuse_query(request)
         form.only(FIELDS, "files", most=most)
         asked = _asked(form.fields)
+        key = _idempotency_key(request)
         if asked.webhook is not None:
             await _check_webhook(parts, asked.webhook)
         parts.catalog.find(asked.options.model)
         record.details["files"] = str(form.count("files"))
-        if _is_now(asked, form, parts):
+        if _is_now(asked, key, form, parts):
             return JSONResponse(await while_connected(request, _results(form, asked, record)))
-        job = await _create(form, asked, principal, request.headers.get("idempotency-key"), parts)
+        job = await _create(form, asked, principal, key, parts)
         record.status, record.details["job"] = 202, job.id
         return JSONResponse(
             {"job": job.summary()}, status_code=202, headers={"Location": request.url_for("job", id=job.id).path}
@@ -136,18 +141,21 @@ async def job(id: str, request: Request, principal: Annotated[Principal, Depends
     return {"job": (await _owned(id, request, principal)).summary()}  # type: ignore[typeddict-item]
 
 
-@router.get("/jobs/{id}/results", summary="Results of a job", responses=refusals(400, 404, example=_EXAMPLE))
+@router.get(
+    "/jobs/{id}/results",
+    summary="Results of a job",
+    responses={200: {"model": ResultsAnswer}, **refusals(400, 404, example=_EXAMPLE)},
+)
 async def results(
     id: str,
     request: Request,
     principal: Annotated[Principal, Depends(requires("batch"))],
     offset: Annotated[int, Query(ge=0, le=1_000_000, description="The first file.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="Files in this answer.")] = PAGE,
-) -> ResultsAnswer:
+) -> Response:
     """Files in their order, those that have not ended yet without a result."""
     await _owned(id, request, principal)
-    found = await asyncio.to_thread(parts_of(request).queue.results, id, offset, limit)
-    return {"results": [_answer(item) for item in found]}
+    return await asyncio.to_thread(_page, parts_of(request).queue, id, offset, limit)
 
 
 @router.delete("/jobs/{id}", summary="Cancel a job", responses=refusals(404, example=_EXAMPLE))
@@ -182,6 +190,17 @@ def _asked(fields: Fields) -> Asked:
     )
 
 
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise BadParameter(
+            "Idempotency-Key",
+            f"Idempotency-Key has {len(key)} characters.",
+            hint=f"Use 1 to {LONGEST_KEY}, such as a random UUID.",
+        )
+    return key
+
+
 async def _check_webhook(parts: ServerParts, url: str) -> None:
     """Refuses a URL now that would be refused when the job ends."""
     if parts.settings.webhooks.secret is None:
@@ -193,7 +212,7 @@ async def _check_webhook(parts: ServerParts, url: str) -> None:
     await parts.outbound.check(url)
 
 
-def _is_now(asked: Asked, form: ReceivedForm, parts: ServerParts) -> bool:
+def _is_now(asked: Asked, key: str | None, form: ReceivedForm, parts: ServerParts) -> bool:
     settings = parts.settings.jobs
     is_small = form.count("files") <= settings.sync_files and form.size("files") <= settings.sync_bytes
     if asked.mode == "now" and not is_small:
@@ -205,7 +224,9 @@ def _is_now(asked: Asked, form: ReceivedForm, parts: ServerParts) -> bool:
         )
     if asked.mode == "now" and asked.webhook is not None:
         raise BadParameter("webhook", "webhook does nothing with mode 'now'.", hint="Leave one of them out.")
-    return asked.mode == "now" or (asked.mode == "auto" and is_small and asked.webhook is None)
+    if asked.mode == "now" and key is not None:
+        raise BadParameter("Idempotency-Key", "Idempotency-Key names a job.", hint="Leave it out, or use mode job.")
+    return asked.mode == "now" or (asked.mode == "auto" and is_small and asked.webhook is None and key is None)
 
 
 async def _results(form: ReceivedForm, asked: Asked, record: Record) -> ResultsAnswer:
@@ -217,8 +238,11 @@ async def _results(form: ReceivedForm, asked: Asked, record: Record) -> ResultsA
         try:
             path = await form.save("files", index)
             found = await record.transcribed(path, asked.options)
-        except HarkenError as err:
-            told = {"code": code_of(err), "message": err.message, "hint": err.hint}
+        except Exception as err:  # noqa: BLE001 (whatever breaks one file, the others have their answers)
+            if not isinstance(err, HarkenError) or isinstance(err, RunFailed):
+                logger.error("file %d of the batch %s failed", index, record.request_id, exc_info=err)
+            shown = told_of(err)
+            told = {"code": code_of(shown), "message": shown.message, "hint": shown.hint}
             return FileAnswer(index=index, name=name, state="failed", result=None, error=told)
         view = transcription_view(found, request_id=record.request_id, word_times=asked.word_times)
         return FileAnswer(index=index, name=name, state="done", result=view, error=None)
@@ -242,13 +266,18 @@ async def _create(
         items,
         owner=principal.id,
         webhook=asked.webhook,
-        idempotency_key=None if key is None else key[:LONGEST_KEY],
+        idempotency_key=key,
     )
     parts.worker.wake()
     found = await asyncio.to_thread(parts.queue.view, made)
     if found is None:
         raise NotFound("The job was deleted at once.", hint="Send it again.")
     return found
+
+
+def _page(queue: JobQueue, id: str, offset: int, limit: int) -> Response:
+    """Written in a thread, as it was stored: a page may hold the words of days of audio."""
+    return JSONResponse({"results": [_answer(item) for item in queue.results(id, offset, limit)]})
 
 
 def _answer(item: ItemResult) -> FileAnswer:

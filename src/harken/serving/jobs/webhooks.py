@@ -18,6 +18,7 @@ from harken.storage.deliveries import Delivery, DeliveryQueue
 FIRST_RETRY_S, LONGEST_RETRY_S, MOST_ATTEMPTS = 10.0, 3_600.0, 30  # about a day in all
 LEASE_S = 180.0  # more than any attempt takes
 POLL_S = 1.0
+AT_ONCE = 4  # so that a slow receiver holds up nobody else
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def signature(secret: str, body: bytes, *, at_s: int) -> str:
 
 
 class WebhookSender:
-    """Sends what is due, one message at a time, until cancelled."""
+    """Sends what is due, `AT_ONCE` messages at a time, until cancelled."""
 
     def __init__(
         self,
@@ -44,11 +45,19 @@ class WebhookSender:
         self._poll_s = poll_s
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._loop())
+
+    async def _loop(self) -> None:
         while True:
             try:
                 sent = await self.send_next()
             except HarkenError as err:
                 logger.warning("webhooks wait: %s", err)
+                sent = False
+            except Exception:  # one message must not end those of all others
+                logger.exception("webhooks wait")
                 sent = False
             if not sent:
                 await asyncio.sleep(self._poll_s)
@@ -67,7 +76,9 @@ class WebhookSender:
         }
         try:
             await self._outbound.post(delivery.url, body, headers)
-        except HarkenError as err:
+        except Exception as err:  # noqa: BLE001 (whatever it is, the next message is sent)
+            if not isinstance(err, HarkenError):
+                logger.exception("webhook of job %s", delivery.job_id)
             retry_in_s = None if isinstance(err, RefusedAddress) else next_retry_s(delivery)
             logger.warning("webhook of job %s, attempt %d: %s", delivery.job_id, delivery.attempt, err)
             await asyncio.to_thread(self._deliveries.failed, delivery, str(err), retry_in_s=retry_in_s)

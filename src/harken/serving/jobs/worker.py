@@ -10,12 +10,14 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harken.core import HarkenError, InputError
+from harken.core import HarkenError, InputError, RunFailed
+from harken.http.error_responses import told_of
 from harken.http.errors import Overloaded, RateExceeded, code_of
-from harken.serving.contract import AuditRow, Priority, Transcription, TranscriptionService
+from harken.serving.contract import Admit, AuditRow, Priority, Transcription, TranscriptionService
 from harken.serving.jobs.settings import JobSettings
 from harken.serving.jobs.work import KIND, FileWork, file_work
 from harken.serving.shapes.native import transcription_view
@@ -23,6 +25,7 @@ from harken.storage.blobs import BlobStore
 from harken.storage.job_views import Claim
 from harken.storage.jobs import JobQueue
 
+LONGEST_WAIT_S = 5.0  # of a busy server, between two tries
 RETRY_S = 5.0  # after a failure that is not the file's fault; doubled with each attempt
 ROUTE = "/transcribe/batch"
 
@@ -45,7 +48,7 @@ class JobWorker:
         charge: Charge,
         audit: Callable[[AuditRow], Awaitable[None]],
     ) -> None:
-        """`charge` takes the seconds of a transcribed file off its owner's quota."""
+        """`charge` takes the seconds of a file off its owner's quota before it is heard."""
         self._queue, self._blobs, self._service, self._spool = queue, blobs, service, spool
         self._settings, self._charge, self._audit = settings, charge, audit
         self._name = f"{secrets.token_hex(4)}"
@@ -70,14 +73,30 @@ class JobWorker:
     async def _loop(self, name: str) -> None:
         while not self._draining:
             try:
-                claim = await asyncio.to_thread(self._queue.claim, name, [KIND], lease_s=self._settings.lease_s)
-            except HarkenError as err:
+                claim = await self._claim(name)
+                if claim is None:
+                    await self._rest()
+                else:
+                    await self._work(claim)
+            except HarkenError as err:  # the database is gone; a file under way is taken again once its lease ran out
                 logger.warning("jobs wait: %s", err)
-                claim = None
-            if claim is None:
                 await self._rest()
-            else:
-                await self._work(claim)
+            except Exception:  # whatever breaks here must not end the work on all other files
+                logger.exception("the work on jobs failed, and goes on")
+                await self._rest()
+
+    async def _claim(self, name: str) -> Claim | None:
+        claiming = asyncio.ensure_future(
+            asyncio.to_thread(self._queue.claim, name, [KIND], lease_s=self._settings.lease_s)
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # the thread goes on, and may come with a file
+            with suppress(HarkenError):
+                claim = await claiming
+                if claim is not None:
+                    await asyncio.to_thread(self._give_back, claim)
+            raise
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):
@@ -92,64 +111,67 @@ class JobWorker:
         try:
             await asyncio.wait({work, lease}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                await work.result()()
+                await asyncio.to_thread(work.result())
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._give_back, claim))
             raise
-        except HarkenError as err:  # the database is gone; the lease runs out, and the file is taken again
-            logger.warning("the result of a file of job %s could not be written: %s", claim.job_id, err)
         finally:
             for task in (work, lease):
                 task.cancel()
             await asyncio.gather(work, lease, return_exceptions=True)
 
     async def _kept(self, claim: Claim) -> None:
-        """Extend the lease; return when it is lost, to a cancelled job or another worker."""
+        """Extend the lease; return when it is lost, to a cancelled job or another worker. It asks often, so that a
+        job that is cancelled stops soon.
+        """
         while True:
-            await asyncio.sleep(self._settings.lease_s / 3)
+            await asyncio.sleep(min(self._settings.poll_s, self._settings.lease_s / 3))
             try:
                 if not await asyncio.to_thread(self._queue.extend, claim, self._settings.lease_s):
                     return
             except HarkenError as err:
                 logger.warning("the lease of a file of job %s could not be extended: %s", claim.job_id, err)
 
-    async def _outcome(self, claim: Claim) -> Callable[[], Awaitable[object]]:
+    async def _outcome(self, claim: Claim) -> Callable[[], object]:
         """How the file ends: a call that writes it. Never raises a failure of the file or the engine."""
         began_s = time.perf_counter()
         found: Transcription | None = None
-        error: Exception | None = None
         try:
             work = file_work(claim)
-            found = await self._transcribed(work)
-            await self._charge(work, found.transcript.duration_s)
+            admit = partial(self._charge, work) if claim.attempt == 1 else None  # what we failed at is paid already
+            found = await self._transcribed(work, admit)
+            view = dict(transcription_view(found, request_id=_request_id(claim), word_times=work.word_times))
         except Exception as err:  # noqa: BLE001 (whatever breaks one file, the worker goes on to the next)
-            error = err
-        await self._audit(_row(claim, found, error, time.perf_counter() - began_s))
-        if error is None and found is not None:
-            view = transcription_view(found, request_id=_request_id(claim), word_times=work.word_times)
-            return lambda: asyncio.to_thread(self._queue.complete, claim, dict(view))
-        assert error is not None
-        if not isinstance(error, HarkenError):
-            logger.error("a file of job %s failed", claim.job_id, exc_info=error)
-        told, retry_in_s = _told(error, claim), _retry_s(error, claim)
-        return lambda: asyncio.to_thread(self._queue.fail, claim, told, retry_in_s=retry_in_s)
+            if isinstance(err, Overloaded) and not isinstance(err, RateExceeded):
+                return partial(self._give_back, claim)  # only while draining: another worker has the time
+            await self._audit(_row(claim, found, err, time.perf_counter() - began_s))
+            _log(err, claim)
+            return partial(self._queue.fail, claim, _told(err, claim), retry_in_s=_retry_s(err, claim))
+        await self._audit(_row(claim, found, None, time.perf_counter() - began_s))
+        return partial(self._queue.complete, claim, view)
 
-    async def _transcribed(self, work: FileWork) -> Transcription:
+    async def _transcribed(self, work: FileWork, admit: Admit | None) -> Transcription:
         """Waits as long as the server is busy: a job is in no hurry."""
         path = self._spool / f"job-{secrets.token_hex(16)}"
         try:
             await asyncio.to_thread(self._blobs.get_to, work.blob, path)
             while True:
                 try:
-                    return await self._service.transcribe(path, work.options, priority=Priority.JOB)
+                    return await self._service.transcribe(
+                        path, work.options, priority=Priority.JOB, admit=admit, owner=work.principal.id
+                    )
+                except RateExceeded:
+                    raise
                 except Overloaded as err:
-                    await asyncio.sleep(err.retry_after_s)
+                    if self._draining:
+                        raise
+                    await asyncio.sleep(min(err.retry_after_s, LONGEST_WAIT_S))
         finally:
             path.unlink(missing_ok=True)
 
     def _give_back(self, claim: Claim) -> None:
         try:
-            self._queue.fail(claim, {"code": "worker_stopped", "message": "The worker was stopped."}, retry_in_s=0.0)
+            self._queue.give_back(claim)
         except HarkenError as err:
             logger.warning("a file of job %s could not be given back: %s", claim.job_id, err)
 
@@ -158,15 +180,18 @@ def _request_id(claim: Claim) -> str:
     return f"{claim.job_id}-{claim.position}"
 
 
+def _log(error: Exception, claim: Claim) -> None:
+    where = (claim.position, claim.job_id, claim.attempt)
+    if isinstance(error, HarkenError) and not isinstance(error, RunFailed):
+        logger.info("file %d of job %s, attempt %d: %s", *where, error)
+    else:
+        logger.error("file %d of job %s failed at attempt %d", *where, exc_info=error)
+
+
 def _told(error: Exception, claim: Claim) -> dict[str, Any]:
     """An error as its owner reads it: what was not foreseen is in the log only."""
-    if isinstance(error, HarkenError):
-        return {"code": code_of(error), "message": error.message, "hint": error.hint}
-    return {
-        "code": "internal_error",
-        "message": "The server failed on this file.",
-        "hint": f"Tell the operator the request id {_request_id(claim)}.",
-    }
+    shown = told_of(error)
+    return {"code": code_of(shown), "message": shown.message, "hint": shown.hint, "request_id": _request_id(claim)}
 
 
 def _retry_s(error: Exception, claim: Claim) -> float | None:

@@ -1,0 +1,288 @@
+"""A worker on the queue: results, failures, cancelled jobs, busy servers, quotas, orderly ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving.route_server import RESULT
+
+from harken.core import MissingPart, RunFailed
+from harken.http.auth import Principal
+from harken.http.limits import Limiter, LimitSettings
+from harken.serving.contract import AuditRow, Priority, TranscribeOptions, Transcription
+from harken.serving.decoding.errors import DamagedAudio
+from harken.serving.errors import QueueFull
+from harken.serving.jobs.settings import JobSettings
+from harken.serving.jobs.work import KIND, FileWork, item_payload, job_payload
+from harken.serving.jobs.worker import JobWorker
+from harken.storage.blobs import BlobStore
+from harken.storage.database import Database
+from harken.storage.jobs import JobQueue
+
+ANN = Principal(
+    id="key:ann", name="ann", kind="key", scopes=frozenset(["batch"]), rate=None, audio_s_per_day=None, streams=None
+)
+OPTIONS = TranscribeOptions(language="en")
+
+
+@dataclass
+class Service:
+    """Raises what is due for a content, once each; a file of `held` takes for ever."""
+
+    failures: dict[bytes, list[Exception]] = field(default_factory=dict)
+    held: set[bytes] = field(default_factory=set)
+    breaks_late: dict[bytes, int] = field(default_factory=dict)  # so often, after the file was charged
+    heard: list[bytes] = field(default_factory=list)
+    cancelled: list[bytes] = field(default_factory=list)
+
+    async def transcribe(
+        self,
+        audio: Path,
+        options: TranscribeOptions,
+        *,
+        priority: Priority = Priority.REQUEST,
+        admit: Callable[[float], Awaitable[None]] | None = None,
+        owner: str = "",
+    ) -> Transcription:
+        assert (priority, options, owner) == (Priority.JOB, OPTIONS, "key:ann")
+        content = audio.read_bytes()
+        self.heard.append(content)
+        if self.failures.get(content):
+            raise self.failures[content].pop(0)
+        if admit is not None:
+            await admit(RESULT.transcript.duration_s)
+        if self.breaks_late.get(content, 0) > 0:
+            self.breaks_late[content] -= 1
+            raise RunFailed("The engine broke.")
+        try:
+            await asyncio.sleep(3600 if content in self.held else 0)
+        except asyncio.CancelledError:
+            self.cancelled.append(content)
+            raise
+        return RESULT
+
+
+@dataclass
+class Bench:
+    folder: Path
+    queue: JobQueue
+    blobs: BlobStore
+    service: Service = field(default_factory=Service)
+    limiter: Limiter = field(default_factory=lambda: Limiter(LimitSettings(rate=None)))
+    rows: list[AuditRow] = field(default_factory=list)
+
+    def job(self, *contents: bytes, audio_s_per_day: int | None = None) -> str:
+        keys = []
+        for content in contents:
+            (self.folder / "upload").write_bytes(content)
+            keys.append(self.blobs.put_file(self.folder / "upload"))
+        payload = job_payload(OPTIONS, word_times=False, principal=replace(ANN, audio_s_per_day=audio_s_per_day))
+        items = [item_payload(key, f"{number}.wav") for number, key in enumerate(keys)]
+        return self.queue.create(KIND, payload, items, owner=ANN.id)
+
+    def worker(self, **settings: Any) -> JobWorker:
+        async def audit(row: AuditRow) -> None:
+            self.rows.append(row)
+
+        async def charge(work: FileWork, audio_s: float) -> None:
+            await self.limiter.charge_audio(work.principal, audio_s)
+
+        made = JobSettings(**{"poll_s": 0.02, "lease_s": 30, **settings})
+        (self.folder / "spool").mkdir(exist_ok=True)
+        return JobWorker(
+            queue=self.queue, blobs=self.blobs, service=self.service, spool=self.folder / "spool", settings=made,
+            charge=charge, audit=audit,
+        )  # fmt: skip
+
+    def states(self, job: str) -> list[tuple[str, str | None]]:
+        """State and code of the error of each file."""
+        return [(item.state, None if item.error is None else item.error["code"]) for item in self.queue.results(job)]
+
+    def left_over(self) -> list[Path]:
+        return list((self.folder / "spool").iterdir())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = Database.open(f"sqlite:///{tmp_path}/jobs.db")
+    yield Bench(tmp_path, JobQueue(database), BlobStore.open((tmp_path / "store").as_uri()))
+    database.close()
+
+
+async def until(condition: Callable[[], Any], within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def run(worker: JobWorker, during: Callable[[], Awaitable[None]]) -> None:
+    """The worker at work until `during` is over; then it drains."""
+
+    async def both() -> None:
+        working = asyncio.ensure_future(worker.run())
+        await during()
+        worker.drain()
+        await asyncio.wait_for(working, 10)
+
+    asyncio.run(both())
+
+
+def test_files_are_transcribed_audited_and_charged(bench: Bench) -> None:
+    job = bench.job(b"a", b"b")
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).done == 2))  # type: ignore[union-attr]
+    found = bench.queue.results(job)
+    assert [item.result["text"] for item in found if item.result] == ["one two drei"] * 2
+    assert [item.result["request_id"] for item in found if item.result] == [f"{job}-0", f"{job}-1"]
+    assert [(row.request_id, row.principal, row.status, row.audio_s, row.text) for row in bench.rows] == [
+        (f"{job}-{n}", "key:ann", 200, 2.25, "one two drei") for n in range(2)
+    ]
+    assert bench.left_over() == []
+
+
+def test_a_bad_file_fails_at_once_and_the_others_are_done(bench: Bench) -> None:
+    bench.service.failures = {b"bad": [DamagedAudio("The audio is damaged.", hint="Send another.")]}
+    job = bench.job(b"bad", b"good")
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).finished_s))  # type: ignore[union-attr]
+    assert bench.states(job) == [("failed", "damaged_audio"), ("done", None)]
+    assert (bench.rows[0].status, bench.rows[0].details) == (400, {"job": job, "error": "damaged_audio"})
+    assert bench.service.heard == [b"bad", b"good"]
+
+
+def test_a_day_that_is_used_up_fails_the_file_before_it_is_heard(bench: Bench) -> None:
+    job = bench.job(b"a", b"b", b"c", audio_s_per_day=5)
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).finished_s))  # type: ignore[union-attr]
+    assert bench.states(job) == [("done", None), ("done", None), ("failed", "rate_exceeded")]
+
+
+@pytest.mark.parametrize("error", [RunFailed("cannot read /srv/secret"), MissingPart("No model."), ZeroDivisionError()])
+def test_a_failure_of_ours_is_tried_again(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harken.serving.jobs.worker.RETRY_S", 0.01)
+    bench.service.failures = {b"a": [error] * 3, b"b": [error]}
+    job = bench.job(b"a", b"b", audio_s_per_day=5)
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).finished_s))  # type: ignore[union-attr]
+    assert [state for state, _ in bench.states(job)] == ["failed", "done"]
+    assert [item.attempts for item in bench.queue.results(job)] == [3, 2]
+    told = bench.queue.results(job)[0].error
+    assert told is not None
+    assert "secret" not in str(told)
+
+
+def test_a_busy_server_is_waited_for(bench: Bench) -> None:
+    bench.service.failures = {b"a": [QueueFull("Full.", retry_after_s=0.01)] * 5}
+    job = bench.job(b"a")
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).done))  # type: ignore[union-attr]
+    assert [item.attempts for item in bench.queue.results(job)] == [1]
+
+
+def test_a_busy_server_that_drains_leaves_the_file_to_another(bench: Bench) -> None:
+    bench.service.failures = {b"a": [QueueFull("Full.", retry_after_s=0.05)] * 100}
+    job = bench.job(b"a")
+    run(bench.worker(), lambda: until(lambda: bench.service.heard))
+    assert [(item.state, item.attempts) for item in bench.queue.results(job)] == [("queued", 0)]
+
+
+def test_a_cancelled_job_stops_its_file_soon(bench: Bench) -> None:
+    bench.service.held = {b"long"}
+    job, next_job = bench.job(b"long"), bench.job(b"a")
+
+    async def during() -> None:
+        await until(lambda: bench.service.heard)
+        bench.queue.cancel(job)
+        await until(lambda: bench.service.cancelled == [b"long"], within_s=2)
+        await until(lambda: bench.queue.view(next_job).done)  # type: ignore[union-attr]
+
+    run(bench.worker(lease_s=3000), during)
+    assert bench.states(job) == [("cancelled", None)]
+    assert bench.left_over() == []
+
+
+def test_a_lease_is_kept_as_long_as_the_work_takes(bench: Bench) -> None:
+    bench.service.held = {b"long"}
+    bench.job(b"long")
+
+    async def during() -> None:
+        await until(lambda: bench.service.heard)
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            assert bench.queue.claim("thief", [KIND], lease_s=1) is None
+        bench.queue.cancel(bench.queue.create("x", {}, [{}], owner="x"))
+        working.cancel()
+
+    async def both() -> None:
+        nonlocal working
+        working = asyncio.ensure_future(bench.worker(lease_s=0.5, poll_s=5).run())
+        await during()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    working: Any = None
+    asyncio.run(both())
+
+
+def test_who_is_stopped_gives_its_file_back_as_if_not_begun(bench: Bench) -> None:
+    bench.service.held = {b"long"}
+    job = bench.job(b"long")
+
+    async def both() -> None:
+        for _ in range(5):  # more often than a file may be begun
+            working = asyncio.ensure_future(bench.worker().run())
+            bench.service.heard.clear()
+            await until(lambda: bench.service.heard)
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+
+    asyncio.run(both())
+    assert [(item.state, item.attempts) for item in bench.queue.results(job)] == [("queued", 0)]
+    assert bench.left_over() == []
+
+
+def test_who_drains_finishes_its_file_and_takes_no_other(bench: Bench) -> None:
+    job = bench.job(*[b"%d" % n for n in range(20)])
+    worker = bench.worker()
+
+    async def both() -> None:
+        working = asyncio.ensure_future(worker.run())
+        await until(lambda: len(bench.service.heard) >= 2)
+        worker.drain()
+        await asyncio.wait_for(working, 10)
+
+    asyncio.run(both())
+    view = bench.queue.view(job)
+    assert view is not None
+    assert view.running == 0
+    assert view.done == len(bench.service.heard) < 20
+
+
+def test_a_database_that_is_down_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = bench.job(b"a")
+    claims, failures = bench.queue.claim, [MissingPart("down"), ZeroDivisionError(), MissingPart("down")]
+
+    def claim(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop(0)
+        return claims(*args, **more)
+
+    monkeypatch.setattr(bench.queue, "claim", claim)
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).done))  # type: ignore[union-attr]
+    assert failures == []
+
+
+def test_a_file_whose_audio_is_gone_fails(bench: Bench) -> None:
+    job = bench.job(b"a")
+    for path in (bench.folder / "store").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).finished_s))  # type: ignore[union-attr]
+    assert bench.states(job) == [("failed", "input_error")]
+
+
+def test_another_attempt_is_not_charged_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harken.serving.jobs.worker.RETRY_S", 0.01)
+    bench.service.breaks_late = {b"a": 2}
+    job = bench.job(b"a", audio_s_per_day=3)
+    run(bench.worker(), lambda: until(lambda: bench.queue.view(job).finished_s))  # type: ignore[union-attr]
+    assert [(item.state, item.attempts) for item in bench.queue.results(job)] == [("done", 3)]
