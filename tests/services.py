@@ -110,11 +110,11 @@ def empty_database(url: str) -> None:
         connection.execute("CREATE SCHEMA public")
 
 
-def create_bucket(endpoint: str) -> str:
+def create_bucket(endpoint: str, *, name: str | None = None) -> str:
     """A new empty bucket, and its s3:// URL."""
     import urllib.request
 
-    name = f"test-{uuid.uuid4().hex[:12]}"
+    name = name or f"test-{uuid.uuid4().hex[:12]}"
     request = urllib.request.Request(f"{endpoint}/{name}", method="PUT")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200

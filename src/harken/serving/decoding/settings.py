@@ -11,6 +11,15 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits(DecodeLimits):
+    """Stricter than those of files of one's own: whoever sets one of them keeps the others."""
+
+    max_bytes: int = 512 * MIB
+    max_channels: int = 16
+    min_sample_rate_hz: int = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeSettings(Strict):
     """`memory_bytes` is what a worker may take beyond its own size, `time_limit_s` what a file may take by the clock.
 
@@ -24,9 +33,7 @@ class DecodeSettings(Strict):
     time_limit_s: float = 120.0
     memory_bytes: int = 512 * MIB
     folder: Path | None = None
-    limits: DecodeLimits = field(
-        default_factory=lambda: DecodeLimits(max_bytes=512 * MIB, max_channels=16, min_sample_rate_hz=4_000)
-    )
+    limits: UploadLimits = field(default_factory=UploadLimits)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
