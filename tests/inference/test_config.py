@@ -21,6 +21,7 @@ from harken.inference.whisper.config import WhisperDecodingConfig
         *(({name: nan}, f"{name} is nan") for name in ("batch_s", "window_s", "context_s", "longest_s")),
         *(({name: inf}, f"{name} is inf") for name in ("batch_s", "window_s", "context_s", "longest_s")),
         ({"threads": 0}, "threads is 0; use 1 or more"),
+        ({"parallel": 0}, "parallel is 0; use 1 or more"),
         (
             {"language": "uz", "whisper": WhisperDecodingConfig(multilingual=True)},
             "language is uz but whisper.multilingual is set; use one of the two",

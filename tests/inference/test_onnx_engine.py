@@ -52,6 +52,8 @@ def test_a_cpu_scores_several_batches_at_a_time(exported: Path, monkeypatch: pyt
         monkeypatch.setattr(onnx_engine, "usable_cores", lambda cores=cores: cores)
         assert load_engine(exported, config=EngineConfig(device="cpu")).parallel == parallel  # type: ignore[union-attr]
     assert load_engine(exported, config=EngineConfig(device="cpu", threads=2)).parallel == 2  # type: ignore[union-attr]
+    several = load_engine(exported, config=EngineConfig(device="cpu", threads=1, parallel=3))
+    assert several.parallel == 3  # type: ignore[union-attr]
 
 
 def test_torch_is_never_loaded(exported: Path) -> None:

@@ -387,3 +387,17 @@ def test_the_claim_of_a_row_without_lease_is_nobodys(queue: JobQueue, database: 
 def test_attempts_below_one_are_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="max_attempts is 0"):
         JobQueue(database, max_attempts=0)
+
+
+def test_an_item_given_back_counts_as_not_begun(database: Database, clock: Clock) -> None:
+    queue = JobQueue(database, clock, max_attempts=1)
+    job = queue.create("k", {}, [{"n": 1}], owner="ann")
+    for _ in range(3):
+        claim = queue.claim("w", ["k"], lease_s=60)
+        assert claim is not None
+        assert claim.attempt == 1
+        assert queue.give_back(claim)
+        assert not queue.give_back(claim)  # it is nobody's any more
+        assert not queue.complete(claim, {})
+        [item] = queue.results(job)
+        assert (item.state, item.attempts, item.error) == ("queued", 0, None)

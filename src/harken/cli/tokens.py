@@ -169,10 +169,8 @@ def _plain(record: "KeyRecord") -> dict[str, Any]:
 def _row(record: "KeyRecord") -> tuple[object, ...]:
     import time
 
-    if record.is_valid(time.time()):
-        state = "valid"
-    else:
-        state = "revoked" if record.revoked_s is not None else "expired"
+    ended = "expired" if record.revoked_s is None else "revoked"
+    state = "valid" if record.is_valid(time.time()) else ended
     limits = (record.rate, record.audio_s_per_day, record.streams)
     shown = ["-" if limit is None else limit for limit in limits]
     times = (_day(record.expires_s), _day(record.last_used_s))

@@ -25,6 +25,7 @@ class EngineConfig(Strict):
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     precision: Precision = "auto"  # which export runs; torch runs fp32
     threads: int | None = None  # of the CPU; None leaves it to the engine
+    parallel: int | None = None  # passes of a CTC model in ONNX at a time, on a CPU; None: one a thread, 4 at most
     batch_s: float | None = None  # seconds of audio, padding included, in one forward pass; None: see `at_once_s`
     window_s: float | None = None
     context_s: float = 4.0
@@ -44,8 +45,9 @@ class EngineConfig(Strict):
             raise ValueError(f"context_s is {self.context_s}; use 0 to less than half of window_s ({shortest_s:g})")
         if self.language is not None and self.whisper.multilingual:
             raise ValueError(f"language is {self.language} but whisper.multilingual is set; use one of the two")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads is {self.threads}; use 1 or more")
+        for name in ("threads", "parallel"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ValueError(f"{name} is {number}; use 1 or more")
 
     def at_once_s(self, *, on_cpu: bool) -> float:
         """Seconds of audio in one forward pass of a CTC model. A processor works from its caches, which the activations

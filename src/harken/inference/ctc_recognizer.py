@@ -54,7 +54,7 @@ class CtcRecognizer:
         self.scorer, self.tokenizer = scorer, tokenizer
         self.folder = folder
         self._subsampling, self._chunk_frames, self._on_cpu = subsampling, chunk_frames, on_cpu
-        self._at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
+        self.at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
@@ -63,7 +63,7 @@ class CtcRecognizer:
         window_s = self.config.window_s or (SAMPLES_WINDOW_S if hears_samples else FEATURES_WINDOW_S)
         # Activations at the rate of samples take hundreds of MiB, which long audio is not worth.
         one_by_one = hears_samples and on_cpu
-        self._windows_at_once = 1 if one_by_one else max(1, int(self._at_once_s // window_s))
+        self._windows_at_once = 1 if one_by_one else max(1, int(self.at_once_s // window_s))
         self._parallel_windows = 1 if one_by_one else parallel
         self._grid = Grid.of(
             frame_samples=seconds_to_samples(self.frame_s, sample_rate_hz=rate),
@@ -120,7 +120,7 @@ class CtcRecognizer:
             self._check(waveform)
         transcripts: dict[int, Transcript] = {}
         short = [i for i, waveform in enumerate(waveforms) if len(waveform) <= self._window_samples]
-        limit = seconds_to_samples(self._at_once_s, sample_rate_hz=self.sample_rate_hz)
+        limit = seconds_to_samples(self.at_once_s, sample_rate_hz=self.sample_rate_hz)
         batches = [
             [short[place] for place in places]
             for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit)

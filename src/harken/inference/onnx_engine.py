@@ -102,7 +102,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         chunk_frames=interface.description.settings.get("chunk_frames"),
         config=config,
         on_cpu=on_cpu,
-        parallel=min(config.threads or usable_cores(), most) if on_cpu else 1,
+        parallel=(config.parallel or min(config.threads or usable_cores(), most)) if on_cpu else 1,
         folder=folder,
     )
 

@@ -91,8 +91,9 @@ class TranscriptionService(Protocol):
     ) -> Transcription:
         """Transcription of a file, which is not kept. Cancelling the task gives up its place and its work within 1 s.
 
-        `admit` is called once, before the file is heard. Results are kept for `owner`. Raises what that raises; UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take;
-        QueueFull; RunFailed where the engine broke.
+        `admit` is called once, before the file is heard. Results are kept for `owner`. Raises what `admit` raises;
+        UnknownModel; AudioDecodeError and AudioLimitError; InputError for options the model cannot take; QueueFull;
+        RunFailed where the engine broke.
         """
         ...
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from harken.serving.contract import Timings
 from harken.serving.gpu_memory import used_bytes
+from harken.serving.loop_lag import LoopLag
 
 Refusal = Literal["queue_full", "model_busy", "stopping", "stream_flooded", "too_many_streams"]
 DecodeFailure = Literal["not_audio", "damaged", "too_short", "beyond_limits", "wrong_header", "decoder", "queue_full"]
@@ -55,6 +56,7 @@ class ServerMetrics:
         self._gpu = Gauge("asr_gpu_memory_used_bytes", "Memory in use", ("gpu",), registry=registry)
         for number in range(len(used_bytes())):
             self._gpu.labels(str(number)).set_function(partial(_gpu_bytes, number))
+        self.loop_lag = LoopLag(registry)
         self._lock = threading.Lock()
         self._requests: deque[tuple[Timings, float]] = deque(maxlen=RECENT)
         self._passes: deque[_Pass] = deque(maxlen=RECENT)
@@ -126,6 +128,7 @@ class ServerMetrics:
                 row["total_s"] / max(audio_s, 0.01) for row, (_, audio_s) in zip(timings, requests, strict=True)
             ),
             "batching": _batching(passes),
+            "event_loop_lag_s": self.loop_lag.recent(),
         }
 
 

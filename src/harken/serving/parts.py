@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from starlette.requests import HTTPConnection
 
+from harken.core import MissingPart
 from harken.serving.contract import AuditRow, LiveService, ModelCatalog, TranscriptionService
 
 if TYPE_CHECKING:
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
     from harken.storage.jobs import JobQueue
 
 
+class NotWorking(MissingPart):
+    """Raised by a check whose message is for everybody to read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """How one dependency is asked whether it works, for `/ready`.
 
-    `ask` returns a few words on its state, for everybody to read, and raises where it does not work. The server is not
+    `ask` returns a few words on its state, for everybody to read, and raises where it does not work:
+    NotWorking with such words, anything else for the log alone. The server is not
     ready without a `required` one, and degraded without another.
     """
 

@@ -155,7 +155,8 @@ class Transcriber:
                 async with self._leading(work) as shared:
                     heard, by = await self._hear(audio, options, priority, admit)
                     if self._cache is not None and by == identity:  # else the model was swapped in between
-                        await self._cache.put(key, written_transcript(heard.transcript), self._results.keep_s)
+                        written = await asyncio.to_thread(written_transcript, heard.transcript)
+                        await self._cache.put(key, written, self._results.keep_s)
                     shared.set_result(heard)
                 return heard
             await asyncio.wait([other])  # not the future itself: whoever waits may leave, and so may who leads
@@ -186,7 +187,7 @@ class Transcriber:
 
     async def _cached(self, key: str, model: str) -> Transcription | None:
         value = None if self._cache is None else await self._cache.get(key)
-        transcript = None if value is None else read_transcript(value)
+        transcript = None if value is None else await asyncio.to_thread(read_transcript, value)
         return None if transcript is None else Transcription(transcript=transcript, model=model, cached=True)
 
     async def _hear(

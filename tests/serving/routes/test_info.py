@@ -8,9 +8,8 @@ import pytest
 from fastapi import FastAPI
 from tests.serving.route_server import KEY, RESULT, Stand
 
-from harken.core import MissingPart
 from harken.http.auth import require_policies
-from harken.serving.parts import Check
+from harken.serving.parts import Check, NotWorking
 from harken.serving.routes import info, native, openai
 
 
@@ -23,7 +22,7 @@ async def broken() -> str:
 
 
 async def missing() -> str:
-    raise MissingPart("No model is loaded.")
+    raise NotWorking("No model is loaded.")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_ready_tells_the_truth(tmp_path: Path, checks: dict[str, Check], status:
     assert "password" not in answer.text
     details = {name: check["detail"] for name, check in answer.json()["checks"].items()}
     if "cache" in checks and status == "degraded":
-        assert details["cache"] == "ConnectionError"
+        assert details["cache"] == "does not answer"
     if status == "not_ready":
         assert details["models"] == "No model is loaded."
 

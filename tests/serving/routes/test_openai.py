@@ -17,8 +17,9 @@ from harken.audio.limits import AudioDecodeError, AudioLimitError
 from harken.core import InputError, RunFailed, Segment, Transcript
 from harken.http.limits import LimitSettings
 from harken.inference.formats import render
-from harken.serving.contract import TranscribeOptions
+from harken.serving.contract import TranscribeOptions, Transcription
 from harken.serving.errors import QueueFull
+from harken.serving.shapes.openai import stream_events
 
 AUDIO = ("../../x.wav", b"sound", "audio/wav")
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -337,6 +338,24 @@ def test_a_slow_transcription_streams_in_the_end(stand: Stand, client: OpenAI, m
         assert stand.left_over() != []
         kinds = [event.type for event in stream]
     assert kinds == ["transcript.text.delta", "transcript.text.delta", "transcript.text.done"]
+
+
+def test_the_events_of_hours_are_written_in_a_thread(
+    stand: Stand, client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_loop = []
+
+    def noted(result: Transcription) -> Any:
+        try:
+            on_loop.append(asyncio.get_running_loop())
+        except RuntimeError:
+            on_loop.append(None)
+        return stream_events(result)
+
+    monkeypatch.setattr("harken.serving.routes.event_stream.stream_events", noted)
+    with client.audio.transcriptions.create(file=AUDIO, model="digits", stream=True) as stream:
+        assert len(list(stream)) == 3
+    assert on_loop == [None]
 
 
 def test_models(stand: Stand, client: OpenAI) -> None:

@@ -1,9 +1,13 @@
 """Asking dependencies: at once, within a time, once for all who ask."""
 
 import asyncio
+import logging
 import time
 
-from harken.serving.parts import Check
+import pytest
+
+from harken.core import RunFailed
+from harken.serving.parts import Check, NotWorking
 from harken.serving.routes.readiness import FRESH_S, Readiness
 
 
@@ -87,3 +91,36 @@ def test_one_who_leaves_does_not_end_the_asking_of_others() -> None:
         assert (await second)["status"] == "ready"
 
     asyncio.run(check())
+
+
+def test_a_drivers_words_go_to_the_log_once_a_change(caplog: pytest.LogCaptureFixture) -> None:
+    secret = RunFailed("connection to 10.0.0.7 failed for user harken_admin")
+
+    async def check() -> None:
+        error: list[Exception] = [secret]
+
+        async def ask() -> str:
+            if error:
+                raise error[0]
+            return "answers"
+
+        clock = Clock()
+        readiness, checks = Readiness(clock=clock), {"database": Check(ask=ask, required=False)}
+
+        async def detail() -> str:
+            clock.now_s += FRESH_S + 0.01
+            return (await readiness.of(checks, closing=False))["checks"]["database"]["detail"]
+
+        assert [await detail() for _ in range(3)] == ["does not answer"] * 3
+        assert [record.getMessage() for record in caplog.records] == [f"database does not work: {secret}"]
+        error.clear()
+        assert [await detail() for _ in range(2)] == ["answers"] * 2
+        assert [record.getMessage() for record in caplog.records][1:] == ["database works again"]
+        error.append(NotWorking("No worker is there yet."))
+        assert await detail() == "No worker is there yet."
+        error[0] = ConnectionError("postgresql://user:password@host")
+        assert await detail() == "does not answer"
+        assert len(caplog.records) == 3
+
+    with caplog.at_level(logging.INFO, "harken.serving.routes.readiness"):
+        asyncio.run(check())

@@ -34,6 +34,7 @@ class Listener:
 
     def __init__(self, *, step_s: float = 0.0) -> None:
         self.step_s = step_s
+        self.parallel, self.at_once_s = 1, 30.0
         self.passes: list[list[int]] = []
         self.steps: list[int] = []
         self.broken: Callable[[int], None] = lambda number: None
@@ -116,6 +117,23 @@ def test_one_alone_never_waits_and_many_share_passes(audio: Audio) -> None:
     assert listener.passes[0] == [1]
     assert sorted(map(len, listener.passes)) in ([1, 1, 2, 4], [1, 3, 4])
     assert listener.most_at_work == 1
+
+
+def test_a_recognizer_for_several_threads_is_called_by_several_at_once(audio: Audio) -> None:
+    listener = Listener(step_s=0.1)
+    listener.parallel, listener.at_once_s = 2, 2.5
+
+    async def main() -> None:
+        async with queue_of() as queue:
+            with queue.arriving():  # nobody waits for that
+                began = time.monotonic()
+                found = await asyncio.gather(*(queue.hear(audio(number), listener, REQUEST) for number in range(6)))
+                assert time.monotonic() - began < 0.6
+            assert [heard.transcript.text for heard in found] == [str(number) for number in range(6)]
+
+    asyncio.run(main())
+    assert listener.most_at_work == 2
+    assert max(map(len, listener.passes)) == 2
 
 
 def test_a_pass_waits_for_what_is_being_decoded(audio: Audio) -> None:

@@ -171,9 +171,41 @@ def test_a_folder_that_is_not_there_costs_the_others_nothing(
             assert await text_of(catalog, "tiny", recordings[1])
             shutil.copytree(tiny_model, tmp_path / "absent")
             now[0] = 6.0
+            with pytest.raises(MissingPart):  # what was known; a thread looks again
+                catalog.find("default")
+            await asyncio.gather(*(slot.describing for slot in catalog._slots.values() if slot.describing))
             assert catalog.find("default").family == "recurrent-ctc"
             assert await text_of(catalog, "default", recordings[1])
             assert catalog.ready().ok
+
+    asyncio.run(main())
+
+
+def test_a_slow_disk_keeps_nobody_from_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looks, gate = [0.0], list[str](), threading.Event()
+
+    def never_there(model: ServedModel) -> facts.ModelFacts:
+        assert gate.wait(10)
+        looks.append(threading.current_thread().name)
+        raise MissingPart("the disk is slow")
+
+    async def main() -> None:
+        async with served(tmp_path / "absent", clock=lambda: now[0], retry_s=5.0) as catalog:
+            monkeypatch.setattr(models, "read_facts", never_there)
+            now[0] = 6.0
+            began_s = time.monotonic()
+            for _ in range(3):
+                with pytest.raises(MissingPart, match="does not exist"):
+                    catalog.find("default")
+                await asyncio.sleep(0.01)
+            assert time.monotonic() - began_s < 1
+            gate.set()
+            await asyncio.gather(*(slot.describing for slot in catalog._slots.values()))
+            with pytest.raises(MissingPart, match="the disk is slow"):
+                catalog.find("default")
+            await asyncio.sleep(0.01)
+            assert len(looks) == 1
+            assert looks[0] != threading.main_thread().name
 
     asyncio.run(main())
 

@@ -31,15 +31,19 @@ KEY = "hk_test_secret"
 
 
 class OneKey:
-    """Lets in whoever has `KEY`; `scopes` are what they may do."""
+    """Lets in whoever has `KEY`; `scopes` are what they may do, and `revoked` ends it."""
 
     def __init__(self) -> None:
-        self.scopes = frozenset(SCOPES)
+        self.scopes, self.revoked = frozenset(SCOPES), False
 
     async def identify(self, connection: HTTPConnection) -> Principal:
         if credential_of(connection) != KEY:
             raise NotAuthenticated("Credentials are needed here.")
         return Principal(id="key:test", name="test", kind="key", scopes=self.scopes)
+
+    async def still_holds(self, principal: Principal) -> bool:
+        assert principal.id == "key:test"
+        return not self.revoked
 
 
 class SocketServer:
@@ -61,6 +65,7 @@ class SocketServer:
         self.app.state.authenticator, self.app.state.limiter = self.keys, self.limiter
         self.app.state.server = SimpleNamespace(
             live=self.live, catalog=self.models, limiter=self.limiter, audit=audit, closing=self.closing,
+            authenticator=self.keys,
             settings=SimpleNamespace(sockets=sockets),
         )  # fmt: skip
         config = uvicorn.Config(

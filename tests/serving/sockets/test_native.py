@@ -57,7 +57,7 @@ def test_a_start_message_says_what_the_stream_is() -> None:
         ('{"type": "start", "sample_rate": true}', "sample_rate is 'True'"),
         ('{"type": "start", "sample_rate": 1}', "sample_rate is 1"),
         ('{"type": "start", "encoding": "mp3"}', "encoding is 'mp3'"),
-        ('{"type": "start", "endpoint_pause_s": Infinity}', "endpoint_pause_s is inf"),
+        ('{"type": "start", "endpoint_pause_s": Infinity}', "the number inf"),
         (b"\0\0", "no stream for audio"),
     ],
 )
@@ -326,3 +326,31 @@ def test_a_file_sent_as_fast_as_it_can_be_is_heard_to_its_end(serve) -> None:
         socket.send('{"type": "finish"}')
         messages, code = rest(socket)
     assert (messages[-1]["duration_s"], code) == (60 + (1 << 20) / 32_000, 1000)
+
+
+def test_credentials_that_hold_no_more_end_the_stream(serve, raw: bytes) -> None:
+    server = serve(sockets=SocketSettings(recheck_s=0.1))
+    with connect(f"{server.ws}/ws/transcribe", additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+        socket.send('{"type": "start"}')
+        assert json.loads(socket.recv())["type"] == "ready"
+        time.sleep(0.3)
+        socket.send(raw[:3200])
+        server.keys.revoked = True
+        messages = []
+        with suppress(ConnectionClosed):
+            while True:
+                messages.append(json.loads(socket.recv(timeout=3)))
+    assert (socket.close_code, socket.close_reason) == (1008, "not_authenticated")
+    assert messages[-1]["error"]["message"] == "The credentials hold no more."
+    (row,) = server.rows(1)
+    assert row.details == {"ended": "not_authenticated", "close_code": "1008"}
+    server.wait_idle()
+
+
+@pytest.mark.parametrize("start", ['"endpoint_pause_s": 1' + "0" * 400, r'"language": "\ud800"', r'"\udc00": 1'])
+def test_what_cannot_be_repeated_leaves_the_stream_open(serve, start: str) -> None:
+    with connect(f"{serve().ws}/ws/transcribe", additional_headers={"Authorization": f"Bearer {KEY}"}) as socket:
+        socket.send(f'{{"type": "start", {start}}}')
+        assert json.loads(socket.recv(timeout=3))["error"]["code"] == "bad_message"
+        socket.send('{"type": "start"}')
+        assert json.loads(socket.recv(timeout=3))["type"] == "ready"

@@ -55,6 +55,19 @@ def test_what_would_change_the_model_is_refused(config: str) -> None:
     assert action.code == 1008
 
 
+def test_a_message_a_sample_costs_one_text_for_all_its_replies() -> None:
+    dialect = listening()
+    for sample in range(1, 8_001):
+        assert dialect.pushed(sample / 8_000) == []
+    dialect.told(Committed(words=(word("one", 0.0),), at_s=0.1))
+    dialect.told(Endpoint(rule="silence", silence_s=0.2, at_s=0.3))
+    replies = dialect.told(Partial(text="two", at_s=1.0))
+    assert len(replies) == 8_000
+    assert replies[0]["text"] == "one"
+    assert {id(reply) for reply in replies[1:]} == {id(replies[1])}
+    assert replies[1] == {"partial": "two"}
+
+
 def test_a_reply_waits_until_its_audio_was_heard() -> None:
     dialect = listening()
     assert dialect.pushed(0.2) == []

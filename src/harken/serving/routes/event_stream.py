@@ -1,5 +1,6 @@
 """A transcription as server-sent events, which begin before it is done."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -43,7 +44,7 @@ class EventStream(Response):
                 async for _ in _heartbeats(self._work):
                     await send({"type": "http.response.body", "body": _COMMENT, "more_body": True})
                 result = await self._work.result()
-            events = b"".join(map(event_bytes, stream_events(result)))
+            events = await asyncio.to_thread(_told, result)
         except ClientDisconnect:
             raise
         except Exception as error:  # noqa: BLE001  the door: whatever comes becomes an event
@@ -51,6 +52,11 @@ class EventStream(Response):
                 log.error("an unexpected error", exc_info=error)
             events = event_bytes(cast(OpenAIError, json.loads(bytes(error_response(error, scope).body))))
         await send({"type": "http.response.body", "body": events, "more_body": False})
+
+
+def _told(result: Transcription) -> bytes:
+    """All events; hours of speech take a while."""
+    return b"".join(map(event_bytes, stream_events(result)))
 
 
 async def _heartbeats(work: WatchedWork[Transcription]) -> AsyncIterator[None]:

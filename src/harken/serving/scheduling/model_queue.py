@@ -13,6 +13,7 @@ from harken.serving.decoding.decoded import DecodedAudio
 from harken.serving.errors import QueueFull
 from harken.serving.metrics import ServerMetrics
 from harken.serving.scheduling.batching import in_order, is_full, next_batch
+from harken.serving.scheduling.pace import max_wait_s, passes_at_once
 from harken.serving.scheduling.passes import hear_together
 from harken.serving.scheduling.settings import QueueSettings
 from harken.serving.scheduling.stream_load import StreamLoad
@@ -118,14 +119,19 @@ class ModelQueue:
         )
         lane = self._long if is_long else self._short
         with self._changed:
-            self._check_open()
-            waiting_s = self.waiting_audio_s
-            if waiting_s and waiting_s + audio.duration_s > self.settings.max_audio_s:
-                raise self._full(f"{waiting_s:.0f} s of audio wait for the model {self.model}.")
-            self._start()
+            self.check_room(audio.duration_s)
+            self._start(recognizer)
             lane.append(work)
             self._changed.notify_all()
         return work
+
+    def check_room(self, audio_s: float) -> None:
+        """Raises QueueFull where `add` would."""
+        with self._changed:
+            self._check_open()
+            waiting_s = self.waiting_audio_s
+            if waiting_s and waiting_s + audio_s > self.settings.max_audio_s:
+                raise self._full(f"{waiting_s:.0f} s of audio wait for the model {self.model}.")
 
     async def outcome(self, work: Work) -> Heard:
         """What the model hears. Cancelled, the audio leaves the queue at once, and a pass for nobody else ends.
@@ -171,10 +177,11 @@ class ModelQueue:
     def _tell_depth(self) -> None:
         self._metrics.set_queue_depth(self.model, self.waiting)
 
-    def _start(self) -> None:
+    def _start(self, recognizer: Recognizer) -> None:
         if self._threads:
             return
-        lanes = [self._hear_short] * self.settings.passes_at_once + [self._hear_long] * self.settings.long_at_once
+        passes = passes_at_once(recognizer, self.settings)
+        lanes = [self._hear_short] * passes + [self._hear_long] * self.settings.long_at_once
         for number, lane in enumerate(lanes):
             thread = threading.Thread(target=lane, name=f"{self.model}-{number}", daemon=True)
             self._threads.append(thread)
@@ -245,10 +252,10 @@ class ModelQueue:
 
     def _collected(self) -> list[Work]:
         """The next batch. Where it has room and more is being decoded, after a moment in which that may arrive."""
-        until = time.monotonic() + self.settings.max_wait_s
+        began = time.monotonic()
         batch = next_batch(self._short, self.settings)
         while batch and self._arriving and not is_full(batch, self.settings):
-            left_s = until - time.monotonic()
+            left_s = began + max_wait_s(batch[0].recognizer, self.settings) - time.monotonic()
             if left_s <= 0:
                 break
             self._changed.wait(left_s)

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harken.core import HarkenError, MissingPart, Recognizer, dump_settings
+from harken.core.machine import usable_cores
 from harken.inference.config import EngineConfig
 from harken.inference.engines import choose_engine, load
 from harken.inference.exported import CTRANSLATE2, ONNX, read_record, weights_identity
@@ -20,6 +21,8 @@ from harken.serving.served.settings import ServedModel
 
 _WHISPER = "whisper"
 _OVERHEAD = 1.2  # of a model in memory, beside its weights
+_ONE_THREAD_BYTES = 64 << 20  # weights of a model whose forward pass does not gain from a second thread
+_MOST_PARALLEL = 8  # passes, each in memory of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +121,27 @@ def _identity(folder: Path, engine: str, settings: EngineConfig) -> Any:
     ]
 
 
+def served_settings(model: ServedModel) -> EngineConfig:
+    """The settings of a model's engine. Where they leave the threads open, a small CTC model in ONNX Runtime has
+    passes of one thread beside each other: many requests then share the cores, and one alone is not slower.
+    """
+    settings = model.settings
+    name = choose_engine(model.path, settings) if model.engine == "auto" else model.engine
+    chosen = settings.threads is not None or settings.parallel is not None
+    weights = model.path / WEIGHTS
+    if chosen or name != ONNX or not weights.is_file() or weights.stat().st_size > _ONE_THREAD_BYTES:
+        return settings
+    if read_description(model.path).family == _WHISPER:
+        return settings
+    return replace(settings, threads=1, parallel=min(usable_cores(), _MOST_PARALLEL))
+
+
 def load_served(model: ServedModel) -> Recognizer:
     """The recognizer. Raises MissingPart whatever is wrong: to whoever asks for the model, it is not there."""
     try:
         if model.is_routes:
             return LanguageRouter.load(model.path)
-        return load(model.path, engine=model.engine, config=model.settings)
+        return load(model.path, engine=model.engine, config=served_settings(model))
     except HarkenError as err:
         raise unavailable(model.shown_name, err) from err
     except MemoryError as err:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from harken.core import HarkenError, MissingPart, Recognizer
 from harken.http.errors import Overloaded
@@ -21,6 +22,7 @@ from harken.serving.served.slot import Held, Slot
 from harken.serving.served.variants import Variants
 
 logger = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +67,10 @@ class ServedModels:
         return [slot.info() for slot in self._slots.values() if slot.facts is not None]
 
     def find(self, name: str) -> ModelInfo:
-        """See `ModelCatalog.find`. Raises MissingPart for a model whose folder is at fault."""
+        """See `ModelCatalog.find`. MissingPart tells the last look at a folder; a thread looks again after a while."""
         slot = self._slot(name)
-        if slot.facts is None and self._clock() >= slot.retry_at_s:
-            self._describe(slot)
+        if slot.facts is None and slot.describing is None and self._clock() >= slot.retry_at_s:
+            slot.describing = asyncio.create_task(self._describe_again(slot))
         return slot.info()
 
     def ready(self) -> Readiness:
@@ -84,11 +86,10 @@ class ServedModels:
 
     async def close(self) -> None:
         """Gives all models up; for when nobody works with one any more."""
-        tasks = [slot.loading for slot in self._slots.values() if slot.loading is not None]
         if self._sweeper is not None:
             self._sweeper.cancel()
-            tasks.append(self._sweeper)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = [self._sweeper, *(task for slot in self._slots.values() for task in (slot.loading, slot.describing))]
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
         for slot in self._slots.values():
             slot.held = None
         self._tell()
@@ -97,13 +98,13 @@ class ServedModels:
         """Of the model behind a name now. Raises as `find`."""
         slot = self._slot(name)
         slot.info()
-        if slot.identity is None:
-            model = slot.model
-            found = await asyncio.to_thread(self._identity, model)
-            if slot.model is model:
-                slot.identity = found
-            return found
-        return slot.identity
+        if slot.identity is not None:
+            return slot.identity
+        model = slot.model
+        found = await asyncio.to_thread(_asked, identity_of, model)
+        if slot.model is model:
+            slot.identity = found
+        return found
 
     @asynccontextmanager
     async def acquire(self, name: str, options: TranscribeOptions) -> AsyncIterator[Recognizer]:
@@ -134,7 +135,7 @@ class ServedModels:
         slot = self._slot(name)
         async with slot.swapping, self._loads:
             model = replace(slot.model, path=folder, name=slot.name)
-            facts = await asyncio.to_thread(self._facts, model)
+            facts = await asyncio.to_thread(_asked, read_facts, model)
             held = await self._loaded(model, facts, keep=slot)
             if slot.held is not None:
                 self._retire(slot.held)
@@ -151,25 +152,22 @@ class ServedModels:
 
     def _describe(self, slot: Slot) -> None:
         try:
-            slot.facts, slot.failure = self._facts(slot.model), None
+            slot.facts = _asked(read_facts, slot.model)
+            self._metrics.set_wer(slot.name, slot.facts.wer)
         except MissingPart as err:
             self._failed(slot, err)
-        else:
-            self._metrics.set_wer(slot.name, slot.facts.wer)
 
-    @staticmethod
-    def _facts(model: ServedModel) -> ModelFacts:
+    async def _describe_again(self, slot: Slot) -> None:
+        model = slot.model
         try:
-            return read_facts(model)
-        except HarkenError as err:
-            raise unavailable(model.shown_name, err) from err
-
-    @staticmethod
-    def _identity(model: ServedModel) -> str:
-        try:
-            return identity_of(model)
-        except HarkenError as err:
-            raise unavailable(model.shown_name, err) from err
+            facts = await asyncio.to_thread(_asked, read_facts, model)
+            if slot.facts is None and slot.model is model:  # neither loaded nor swapped meanwhile
+                slot.facts, slot.failure = facts, None
+                self._metrics.set_wer(slot.name, facts.wer)
+        except MissingPart as err:
+            self._failed(slot, err)
+        finally:
+            slot.describing = None
 
     def _failed(self, slot: Slot, error: MissingPart) -> None:
         logger.error("%s", error)
@@ -208,7 +206,7 @@ class ServedModels:
                 if slot.held is not None:  # swapped in meanwhile
                     return
                 model = slot.model
-                slot.facts = await asyncio.to_thread(self._facts, model)
+                slot.facts = await asyncio.to_thread(_asked, read_facts, model)
                 slot.held = await self._loaded(model, slot.facts, keep=slot)
                 slot.identity, slot.failure, slot.was_loaded = slot.held.identity, None, True
         except MissingPart as err:
@@ -221,7 +219,7 @@ class ServedModels:
 
     async def _loaded(self, model: ServedModel, facts: ModelFacts, *, keep: Slot) -> Held:
         await self._make_room(facts.memory_bytes, model.shown_name, keep)
-        identity = await asyncio.to_thread(self._identity, model)
+        identity = await asyncio.to_thread(_asked, identity_of, model)
         before = resident_bytes()
         recognizer = await asyncio.to_thread(load_served, model)
         return Held(
@@ -292,3 +290,10 @@ class ServedModels:
 
     def _tell(self) -> None:
         self._metrics.set_models_loaded(sum(slot.held is not None for slot in self._slots.values()))
+
+
+def _asked(read: Callable[[ServedModel], _Answer], model: ServedModel) -> _Answer:
+    try:
+        return read(model)
+    except HarkenError as err:
+        raise unavailable(model.shown_name, err) from err

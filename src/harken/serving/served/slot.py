@@ -33,6 +33,7 @@ class Slot:
     identity: str | None = None
     held: Held | None = None
     loading: "asyncio.Task[None] | None" = None
+    describing: "asyncio.Task[None] | None" = None
     failure: MissingPart | None = None
     retry_at_s: float = 0.0
     was_loaded: bool = False

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from harken.core import HarkenError, InputError, RunFailed
 from harken.http.credentials import accepted_protocol
-from harken.http.errors import STATUSES, code_of, status_of
+from harken.http.errors import STATUSES, NotAuthenticated, code_of, status_of
 from harken.http.principals import Principal
 from harken.inference.streaming import StreamEvent
 from harken.serving.contract import AuditRow, LiveOptions
@@ -94,14 +94,22 @@ class Conversation:
         """The conversation, up to how it ends; the stream is drained where that asks for it."""
         reading = asyncio.create_task(self._read())
         closing = asyncio.create_task(self._parts.closing.wait())
+        watching = asyncio.create_task(self._watch_credentials())
         closing.add_done_callback(lambda _: self._end(Ending(code=RESTART, reason="shutdown", drain=True)))
         try:
             ending = await self._over
         finally:
-            for task in (reading, closing):
+            for task in (reading, closing, watching):
                 task.cancel()
-            await asyncio.wait({reading, closing})
+            await asyncio.wait({reading, closing, watching})
         return await self._drain(ending) if ending.drain else ending
+
+    async def _watch_credentials(self) -> None:
+        """Ends the conversation once the caller would be let in no more."""
+        while await self._parts.authenticator.still_holds(self._principal):
+            await asyncio.sleep(self._settings.recheck_s)
+        refusal = NotAuthenticated("The credentials hold no more.", hint="Connect again with others.")
+        self._end(ending_of(refusal))
 
     async def _read(self) -> None:
         try:

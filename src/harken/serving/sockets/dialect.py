@@ -1,6 +1,7 @@
 """What a protocol is: messages in, things to do out; events in, messages out. No socket, no waiting."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,9 @@ from harken.serving.contract import LiveOptions
 
 Message = dict[str, Any]
 """What is sent, as JSON."""
+
+_MOST_VALUES, _DEEPEST = 10_000, 16  # of one message; no protocol here comes near
+_LARGEST = 1 << 63
 
 
 class BadMessage(InputError):
@@ -101,13 +105,15 @@ class Dialect(Protocol):
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """A message that is one JSON object. Raises BadMessage."""
+    """A message that is one JSON object, whose numbers fit 64 bits and whose text can be written again as UTF-8: then
+    no answer that repeats some of it fails. Raises BadMessage."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise BadMessage("The message is not JSON.", hint="Send one JSON object as text, audio as binary.") from err
     if not isinstance(data, dict):
         raise BadMessage(f"The message is a JSON {type(data).__name__}.", hint="Send an object.")
+    _check_values(data)
     return data
 
 
@@ -121,3 +127,34 @@ def read_field(data: dict[str, Any], name: str, kind: type | tuple[type, ...], d
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise BadMessage(f"{name} is {str(value)[:50]!r}.", hint=f"Use a value of type {wanted}.")
     return value
+
+
+def _check_values(data: dict[str, Any]) -> None:
+    level, left = [data], _MOST_VALUES
+    for _ in range(_DEEPEST):
+        left -= len(level)
+        if left < 0:
+            raise BadMessage(f"The message has more than {_MOST_VALUES} values.", hint="Send fewer.")
+        for value in level:
+            _check_plain(value)
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise BadMessage(f"The message is nested deeper than {_DEEPEST} levels.", hint="Send plain fields.")
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise BadMessage(
+            "The message has half of a surrogate pair.", hint="Write text as UTF-8, or escape both halves."
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadMessage(f"The message has the number {value}.", hint="Use finite numbers.")
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        raise BadMessage("The message has a number of more than 64 bits.", hint="Use a smaller one.")

@@ -110,10 +110,10 @@ def updated(session: RealtimeSession, data: Mapping[str, Any], knows: Callable[[
         )
     heard = _part(_part(data, "audio", "session.audio"), "input", "session.audio.input")
     where = "session.audio.input"
-    if "format" in heard:
-        kind = _part(heard, "format", f"{where}.format").get("type", "audio/pcm")
-        rate = heard["format"].get("rate")
-        if kind not in _FORMATS or rate not in (None, _FORMATS[kind][1]):
+    if heard.get("format") is not None:
+        told = _part(heard, "format", f"{where}.format")
+        kind, rate = told.get("type", "audio/pcm"), told.get("rate")
+        if not isinstance(kind, str) or kind not in _FORMATS or rate not in (None, _FORMATS[kind][1]):
             raise BadSetting(
                 f"The format is {str(kind)[:50]} at {str(rate)[:20]} Hz.",
                 hint="Use audio/pcm at 24000 Hz, audio/pcmu or audio/pcma.",

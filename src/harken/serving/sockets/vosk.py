@@ -102,8 +102,6 @@ class VoskDialect:
         rate = read_field(config, "sample_rate", (int, float), self._rate)
         if rate != self._rate and self._open:
             raise BadMessage("The sample rate cannot change after the first audio.", hint="Open another socket.")
-        if rate != rate or rate in (float("inf"), float("-inf")):
-            raise BadMessage(f"sample_rate is {rate}.", hint="Use 8000 to 48000.")
         alternatives = read_field(config, "max_alternatives", int, self._alternatives)
         words = bool(read_field(config, "words", (bool, int), self._show_words))
         check_format("linear16", int(rate), 1)
@@ -124,17 +122,17 @@ class VoskDialect:
         return []
 
     def _replies(self) -> list[Message]:
-        """A reply to every message that has been heard."""
-        replies = []
+        """A reply to every message that has been heard: the results that wait, then one partial for all the others, as
+        a client may send a message for each sample."""
+        heard = 0
         while self._owed and self._owed[0] <= self._heard_s:
             self._owed.popleft()
-            replies.append(self._reply())
-        return replies
-
-    def _reply(self) -> Message:
-        if self._results:
-            return self._result(self._results.popleft())
-        return {"partial": " ".join([*(word.text for word in self._said), *self._partial.split()])}
+            heard += 1
+        results = [self._result(self._results.popleft()) for _ in range(min(heard, len(self._results)))]
+        if heard == len(results):
+            return results
+        partial = {"partial": " ".join([*(word.text for word in self._said), *self._partial.split()])}
+        return [*results, *[partial] * (heard - len(results))]
 
     def _result(self, words: Sequence[Word]) -> Message:
         text = " ".join(word.text for word in words)
