@@ -388,7 +388,7 @@ def test_empty_messages_delay_nobody_and_all_arrive() -> None:
         client.send(frame(TEXT, b"sum"))
         assert await client.frame() == (TEXT, b"50000 0")
         stop.set()
-        assert await delay < 0.2
+        assert await delay < 0.08
 
     serving(use)
 
