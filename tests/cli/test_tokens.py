@@ -111,3 +111,12 @@ def test_a_name_with_control_characters_is_refused(tokens: Tokens) -> None:
 
 def test_there_is_a_command_for_each_verb() -> None:
     assert set(typer.main.get_command(app).commands) == {"create", "list", "revoke"}  # type: ignore[attr-defined]
+
+
+def test_the_database_of_the_server_is_found_as_the_server_finds_it(
+    url: str, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARKEN_SERVE_STORAGE__DATABASE", url)
+    made = CliRunner().invoke(app, ["create", "by environment", "--scope", "stream"])
+    assert made.exit_code == 0, made.output
+    assert "by environment" in tokens("list").output

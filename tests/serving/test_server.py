@@ -212,3 +212,28 @@ def test_a_second_signal_ends_it_at_once(onnx_model: Path, processes: Processes)
         until(lambda: "stopping" in log.read_text(), log=log)
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "connections", "expected", "warned"),
+    [
+        ((256, 4096), 1024, (2304, 4096), False),
+        ((4096, 4096), 1024, (4096, 4096), False),
+        ((256, 512), 1024, (512, 512), True),
+    ],
+)
+def test_as_many_files_may_be_open_as_connections_need(
+    limits: tuple[int, int], connections: int, expected: tuple[int, int], warned: bool
+) -> None:
+    """In a process of its own, because limits that were lowered stay so."""
+    script = f"""
+import logging, resource
+logging.basicConfig(format="%(message)s")
+from harken.serving.server import _allow_files
+resource.setrlimit(resource.RLIMIT_NOFILE, {limits})
+_allow_files({connections})
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(limit) for limit in expected]
+    assert ("raise ulimit -n" in done.stderr) == warned

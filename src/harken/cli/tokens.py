@@ -1,5 +1,6 @@
 """`harken tokens`: make, list and revoke the API keys of a server."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
 DatabaseOption = Annotated[
-    str | None, typer.Option("--database", metavar="URL", help="The server's database, instead of Harken's own.")
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="The server's database; without it that of HARKEN_SERVE_STORAGE__DATABASE, or Harken's own.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -98,7 +104,8 @@ def _keys(url: str | None) -> "Iterator[DatabaseKeys]":
     from harken.storage.database import Database
     from harken.storage.settings import StorageSettings
 
-    database = Database.open(url or StorageSettings().database_url)
+    url = url or os.environ.get("HARKEN_SERVE_STORAGE__DATABASE")  # as the server that the keys are for
+    database = Database.open(StorageSettings(database=url).database_url)
     try:
         yield DatabaseKeys(database)
     finally:

@@ -18,6 +18,7 @@ from harken.serving.protocols import bounded_protocols
 from harken.serving.settings import ServeSettings
 
 _BACKLOG = 2048
+_OTHER_FILES = 256  # models, the database, workers, logs
 _MESSAGE_BYTES = 1 << 20  # of a WebSocket; more ends it with 1009
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -31,6 +32,7 @@ def serve(settings: ServeSettings, *, on_ready: Callable[[str], None] | None = N
     MissingPart for an address that cannot be listened on, InputError for TLS files that cannot be used.
     """
     app = create_app(settings)
+    _allow_files(settings.connections.connections)
     with _listening(settings) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(app, settings, listener, on_ready))
 
@@ -117,6 +119,23 @@ async def _stopping(server: uvicorn.Server, drain: Drain, drain_s: float) -> Asy
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+
+def _allow_files(connections: int) -> None:
+    """Raise this process's limit of open files to what so many connections may take; the system's own is often 1024."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = 2 * connections + _OTHER_FILES  # an upload has a file beside its connection
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logger.warning("%d files may be open, and %d connections may need %d: raise ulimit -n, or lower "
+                       "connections.connections", allowed, connections, needed)  # fmt: skip
 
 
 def _listening(settings: ServeSettings) -> socket.socket:

@@ -143,7 +143,7 @@ def test_a_load_that_fails_is_said_and_not_repeated_for_every_request(
                         await text_of(catalog, "tiny", recordings[1])
                 assert loads.names == ["tiny"]
                 assert not catalog.ready().ok
-                assert "tiny" in catalog.ready().models["tiny"]
+                assert catalog.ready().models["tiny"] == "cannot be loaded"  # the reason is for the log and the caller
                 now[0] = 5.0
                 with pytest.raises(MissingPart):
                     await text_of(catalog, "tiny", recordings[1])
@@ -280,6 +280,25 @@ def test_the_sweeper_looks_by_itself(tmp_path: Path, tiny_model: Path, recording
                 assert time.monotonic() - began < 5
                 await asyncio.sleep(0.02)
             assert catalog.find("a").loaded
+
+    asyncio.run(main())
+
+
+def test_a_default_model_that_comes_late_is_loaded_without_a_request(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "late"
+
+    async def main() -> None:
+        async with served(folder, retry_s=0.05) as catalog:
+            await catalog.start()
+            await asyncio.sleep(0.3)
+            assert not catalog.ready().ok
+            shutil.copytree(tiny_model, tmp_path / "copy")
+            (tmp_path / "copy").rename(folder)
+            began = time.monotonic()
+            while not catalog.ready().ok:
+                assert time.monotonic() - began < 10
+                await asyncio.sleep(0.02)
+            assert catalog.ready().models == {"late": "loaded"}
 
     asyncio.run(main())
 

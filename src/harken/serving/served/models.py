@@ -276,11 +276,15 @@ class ServedModels:
             self._retired.append(held)
 
     async def _sweep(self) -> None:
-        """Gives up models that were idle for too long, for ever."""
-        idle_s = self.settings.idle_s
-        while idle_s is not None:
-            await asyncio.sleep(min(30.0, idle_s / 4))
-            await self.give_up_idle(idle_s)
+        """Gives up models that were idle for too long, and loads the default one where that has failed, for ever."""
+        idle_s, default = self.settings.idle_s, self._slots[self._default]
+        pause_s = min(5.0, max(0.05, self.settings.retry_s), 5.0 if idle_s is None else idle_s / 4)
+        while True:
+            await asyncio.sleep(pause_s)
+            if default.failure is not None and self._clock() >= default.retry_at_s:
+                self._begin_load(default)
+            if idle_s is not None:
+                await self.give_up_idle(idle_s)
 
     async def give_up_idle(self, idle_s: float) -> None:
         """Gives up all but the default model that nobody has used for so long."""

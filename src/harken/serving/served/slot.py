@@ -41,12 +41,12 @@ class Slot:
 
     @property
     def state(self) -> str:
-        """For people: loaded, loading, not loaded, or what is wrong."""
+        """For everybody: loaded, loading, not loaded, or that it cannot be; why is in the log, with its paths."""
         if self.held is not None:
             return "loaded"
         if self.loading is not None:
             return "loading"
-        return "not loaded" if self.failure is None else self.failure.message
+        return "not loaded" if self.failure is None else "cannot be loaded"
 
     def info(self) -> ModelInfo:
         """Raises MissingPart where the folder is at fault."""
