@@ -116,6 +116,28 @@ def test_features_are_read_in_longer_windows() -> None:
     assert [shape[1] for shape in scorer.shapes] == [2600, 2200]
 
 
+@pytest.mark.parametrize(("batch_s", "rows"), [(None, {1}), (6.0, {2, 3})])
+def test_where_scores_depend_on_the_batch_nothing_shares_one_unless_asked_to(
+    batch_s: float | None, rows: set[int]
+) -> None:
+    scorer = Tones()
+    made = CtcRecognizer(
+        scorer,
+        features=FEATURES,
+        tokenizer=TOKENIZER,
+        subsampling=SUBSAMPLING,
+        config=EngineConfig(batch_s=batch_s, window_s=2.0, context_s=0.5),
+        on_cpu=False,
+        alone=True,
+    )
+    many = [spoken(seed, 2.0) for seed in range(5)]
+    for recognizer_ in (made, made.with_decoder(made.decoder)):
+        scorer.rows.clear()
+        recognizer_.transcribe_batch(many)
+        recognizer_.transcribe(spoken(0, 20.0))
+        assert {found for found, _ in scorer.rows} == rows
+
+
 def test_batches_and_windows_scored_at_the_same_time_give_the_same() -> None:
     many = [spoken(seed, duration_s) for seed, duration_s in enumerate([0.3, 9.0, 1.0, 0.7, 1.9, 4.5, 2.0])]
     parallel = CtcRecognizer(

@@ -56,6 +56,18 @@ def test_a_cpu_scores_several_batches_at_a_time(exported: Path, monkeypatch: pyt
     assert several.parallel == 3  # type: ignore[union-attr]
 
 
+def test_company_changes_nothing_in_int8(exported: Path, copied: Path, noises: list[Waveform]) -> None:
+    """Dynamic scales are those of a whole batch, so that waveforms are scored one by one."""
+    list(export_model(copied, ["onnx-int8"], files=[exported.parent / "noise.wav"]))
+    entry = json.loads((copied / "onnx" / "export.json").read_text())["files"]["model.int8.onnx"]
+    assert entry["quantization"]["method"] == "dynamic"
+    engine = load_engine(copied, config=EngineConfig(device="cpu", threads=1, precision="int8"))
+    loud = [noise * scale for noise, scale in zip(noises, (0.05, 1.0, 0.3, 0.6), strict=False)]
+    together = engine.transcribe_batch(loud)
+    assert [engine.transcribe(noise) for noise in loud] == together
+    assert len({item.text for item in together}) > 1
+
+
 def test_torch_is_never_loaded(exported: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from harken.inference.onnx_engine import load_engine\n"

@@ -41,11 +41,13 @@ class CtcRecognizer:
         on_cpu: bool = True,
         parallel: int = 1,
         folder: Path | None = None,
+        alone: bool = False,
     ) -> None:
         """`subsampling` are the feature frames (samples, for models that hear those) of each output frame,
         `chunk_frames` the output frames that the model attends as one chunk, None without chunks; `decoder` None is the
         one of `config.ctc`; `on_cpu` says where `scorer` computes, and `parallel` how many threads may call it at a
-        time; `folder` is that of an exported model, whose stream a live recogniser runs.
+        time; `folder` is that of an exported model, whose stream a live recogniser runs. `alone` says that the
+        scores of a waveform depend on what shares its pass, so that nothing does unless `config.batch_s` asks for it.
 
         Raises InputError for settings that would do nothing with a CTC model, and as `make_ctc_decoder` does.
         """
@@ -54,7 +56,8 @@ class CtcRecognizer:
         self.scorer, self.tokenizer = scorer, tokenizer
         self.folder = folder
         self._subsampling, self._chunk_frames, self._on_cpu = subsampling, chunk_frames, on_cpu
-        self.at_once_s, self.parallel = self.config.at_once_s(on_cpu=on_cpu), parallel
+        self.parallel, self._alone = parallel, alone
+        self.at_once_s = 0.0 if alone and self.config.batch_s is None else self.config.at_once_s(on_cpu=on_cpu)
         self.decoder = decoder or make_ctc_decoder(self.config.ctc, tokenizer)
         self.extractor = FeatureExtractor(features)
         self.frame_s = subsampling * self.extractor.hop_s
@@ -86,6 +89,7 @@ class CtcRecognizer:
             on_cpu=self._on_cpu,
             parallel=self.parallel,
             folder=self.folder,
+            alone=self._alone,
         )
 
     @property

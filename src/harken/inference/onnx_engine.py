@@ -104,7 +104,13 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
         on_cpu=on_cpu,
         parallel=(config.parallel or min(config.threads or usable_cores(), most)) if on_cpu else 1,
         folder=folder,
+        alone=_scales_by_batch(record, path.name),
     )
+
+
+def _scales_by_batch(record: ExportRecord, name: str) -> bool:
+    """Whether activations are quantised by the range of the whole batch, as dynamic int8 does."""
+    return record.files[name].get("quantization", {}).get("method") == "dynamic"
 
 
 def _whisper(folder: Path, interface: ModelInterface, record: ExportRecord, config: EngineConfig) -> WhisperRecognizer:
