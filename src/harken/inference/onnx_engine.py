@@ -110,7 +110,7 @@ def load_engine(folder: Path, *, config: EngineConfig | None = None) -> CtcRecog
 
 def _scales_by_batch(record: ExportRecord, name: str) -> bool:
     """Whether activations are quantised by the range of the whole batch, as dynamic int8 does."""
-    return record.files[name].get("quantization", {}).get("method") == "dynamic"
+    return bool(record.files[name].get("quantization", {}).get("method") == "dynamic")
 
 
 def _whisper(folder: Path, interface: ModelInterface, record: ExportRecord, config: EngineConfig) -> WhisperRecognizer:
