@@ -21,7 +21,7 @@ def pieces(path: str) -> Iterator[bytes]:
 
 def main(path: str) -> None:
     url = os.environ.get("HARKEN_URL", "http://127.0.0.1:8000")
-    with HarkenClient(url, api_key=os.environ.get("HARKEN_API_KEY")) as client:
+    with HarkenClient(url, api_key=os.environ.get("HARKEN_API_KEY") or None) as client:
         result = client.transcribe(path, word_times=True)
         print(result.text)
         for word in result.words:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from harken.client.errors import AccessRefused, RequestRefused
+from harken.client.errors import RequestRefused
 from harken.client.events import FLUSH, Committed, Endpoint, Final
 from harken.client.sync_client import HarkenClient
 from harken.core import Transcript
@@ -140,6 +140,6 @@ def rounded(value: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_a_wrong_key_is_refused_even_where_none_is_needed(url: str) -> None:
-    with HarkenClient(url, api_key="hk_wrong_key") as client, pytest.raises(AccessRefused):
-        client.models()
+def test_any_key_will_do_where_none_is_needed(url: str) -> None:
+    with HarkenClient(url, api_key="hk_wrong_key") as client:
+        assert client.models()

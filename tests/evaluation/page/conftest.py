@@ -194,7 +194,7 @@ def report_that_is_worse() -> EvaluationReport:
 # A browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: as long as it is there, nothing else can run an event loop
 def browser() -> Iterator[Any]:
     """Chromium as the system has it."""
     program = shutil.which("chromium")
