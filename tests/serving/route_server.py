@@ -21,12 +21,13 @@ from harken.http.keys import KeyRecord, hash_secret
 from harken.http.limits import Limiter, LimitSettings
 from harken.http.metrics import HttpMetrics
 from harken.http.middleware import Middleware, install_middleware
-from harken.serving.contract import Admit, AuditRow, ModelInfo, Priority, Timings, TranscribeOptions, Transcription
+from harken.serving.contract import Admit, ModelInfo, Priority, Timings, TranscribeOptions, Transcription
 from harken.serving.errors import UnknownModel
 from harken.serving.metrics import ServerMetrics
 from harken.serving.parts import Check, ServerParts
 from harken.serving.routes import info, native, openai
 from harken.serving.shapes.openai_errors import openai_error
+from harken.storage.audit import RequestRow
 
 WORDS = (
     Word(text="one", start_s=0.1, end_s=0.4, confidence=0.5),
@@ -147,7 +148,7 @@ class Stand:
     service: FakeService = field(default_factory=FakeService)
     catalog: FakeCatalog = field(default_factory=FakeCatalog)
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
-    rows: list[AuditRow] = field(default_factory=list)
+    rows: list[RequestRow] = field(default_factory=list)
     scopes: tuple[str, ...] = ()
     limits: LimitSettings = field(default_factory=lambda: LimitSettings(rate=None))
     bodies: BodySettings = field(default_factory=BodySettings)
@@ -167,7 +168,7 @@ class Stand:
             await authenticator.close()
             await limiter.close()
 
-        async def audit(row: AuditRow) -> None:
+        async def audit(row: RequestRow) -> None:
             await asyncio.sleep(0)
             self.rows.append(row)
 

@@ -11,7 +11,6 @@ import pytest
 import harken.serving.audit as audit_module
 from harken.core import MissingPart
 from harken.serving.audit import BATCH, AuditWriter
-from harken.serving.contract import AuditRow
 from harken.storage.audit import AuditLog, RequestRow
 from harken.storage.database import Database
 
@@ -36,12 +35,12 @@ class MemoryLog:
         return [row.request_id for batch in self.batches for row in batch]
 
 
-def row(number: int, **changed: Any) -> AuditRow:
+def row(number: int, **changed: Any) -> RequestRow:
     values: dict[str, Any] = {
         "request_id": str(number), "principal": "ann", "route": "/transcribe", "status": 200, "model": "tiny",
         "audio_s": 1.5, "duration_s": 0.1, "text": "one", "details": {"job": "j"},
     }  # fmt: skip
-    return AuditRow(**{**values, **changed})
+    return RequestRow(**{**values, **changed})
 
 
 async def until(condition: Callable[[], bool]) -> None:

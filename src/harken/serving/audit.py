@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 
 from harken.core import HarkenError
-from harken.serving.contract import AuditRow
 from harken.storage.audit import AuditLog, RequestRow
 
 MOST_WAITING = 10_000  # rows; a database that is down for longer loses the oldest
@@ -26,24 +26,12 @@ class AuditWriter:
         self._new = asyncio.Event()
         self.lost = 0
 
-    async def add(self, row: AuditRow) -> None:
+    async def add(self, row: RequestRow) -> None:
         """Takes a row. Never waits and never raises."""
         if len(self._rows) >= MOST_WAITING:
             self._rows.popleft()
             self.lost += 1
-        self._rows.append(
-            RequestRow(
-                request_id=row.request_id,
-                principal=row.principal,
-                route=row.route,
-                status=row.status,
-                model=row.model,
-                audio_s=row.audio_s,
-                duration_s=row.duration_s,
-                text=row.text if self._with_text else None,
-                details=row.details,
-            )
-        )
+        self._rows.append(row if self._with_text else replace(row, text=None))
         self._new.set()
 
     async def run(self) -> None:

@@ -176,18 +176,3 @@ class LiveService(Protocol):
         streams as the server takes.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRow:
-    """What one request was: written after it ended, text only where the settings allow it."""
-
-    request_id: str
-    principal: str
-    route: str
-    status: int
-    model: str | None = None
-    audio_s: float | None = None
-    duration_s: float = 0.0
-    text: str | None = None
-    details: Mapping[str, str] = field(default_factory=dict)

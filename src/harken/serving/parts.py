@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 from starlette.requests import HTTPConnection
 
 from harken.core import MissingPart
-from harken.serving.contract import AuditRow, LiveService, ModelCatalog, TranscriptionService
+from harken.serving.contract import LiveService, ModelCatalog, TranscriptionService
+from harken.storage.audit import RequestRow
 
 if TYPE_CHECKING:
     from harken.http.auth import Authenticator
@@ -53,7 +54,7 @@ class ServerParts:
     authenticator: Authenticator
     limiter: Limiter
     metrics: ServerMetrics
-    audit: Callable[[AuditRow], Awaitable[None]]
+    audit: Callable[[RequestRow], Awaitable[None]]
     spool: Path
     settings: ServeSettings
     version: str

@@ -12,12 +12,13 @@ from tests.serving.route_server import RESULT
 from harken.core import MissingPart, RunFailed
 from harken.http.auth import Principal
 from harken.http.limits import Limiter, LimitSettings
-from harken.serving.contract import AuditRow, Priority, TranscribeOptions, Transcription
+from harken.serving.contract import Priority, TranscribeOptions, Transcription
 from harken.serving.decoding.errors import DamagedAudio
 from harken.serving.errors import QueueFull
 from harken.serving.jobs.settings import JobSettings
 from harken.serving.jobs.work import KIND, FileWork, item_payload, job_payload
 from harken.serving.jobs.worker import JobWorker
+from harken.storage.audit import RequestRow
 from harken.storage.blobs import BlobStore
 from harken.storage.database import Database
 from harken.storage.jobs import JobQueue
@@ -72,7 +73,7 @@ class Bench:
     blobs: BlobStore
     service: Service = field(default_factory=Service)
     limiter: Limiter = field(default_factory=lambda: Limiter(LimitSettings(rate=None)))
-    rows: list[AuditRow] = field(default_factory=list)
+    rows: list[RequestRow] = field(default_factory=list)
 
     def job(self, *contents: bytes, audio_s_per_day: int | None = None) -> str:
         keys = []
@@ -84,7 +85,7 @@ class Bench:
         return self.queue.create(KIND, payload, items, owner=ANN.id)
 
     def worker(self, **settings: Any) -> JobWorker:
-        async def audit(row: AuditRow) -> None:
+        async def audit(row: RequestRow) -> None:
             self.rows.append(row)
 
         async def charge(work: FileWork, audio_s: float) -> None:

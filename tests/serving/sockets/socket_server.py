@@ -18,7 +18,6 @@ from harken.http.errors import NotAuthenticated
 from harken.http.limits import Limiter, LimitSettings
 from harken.http.principals import SCOPES, Principal
 from harken.http.request_ids import RequestIds
-from harken.serving.contract import AuditRow
 from harken.serving.live.settings import LiveSettings
 from harken.serving.live.streams import LiveStreams
 from harken.serving.scheduling.stream_load import StreamLoad
@@ -26,6 +25,7 @@ from harken.serving.shapes.openai_errors import openai_error
 from harken.serving.sockets.deepgram_query import deepgram_error
 from harken.serving.sockets.routes import router
 from harken.serving.sockets.settings import SocketSettings
+from harken.storage.audit import RequestRow
 
 KEY = "hk_test_secret"
 
@@ -50,12 +50,12 @@ class SocketServer:
     """`ws` is its address. `audited` are the rows of the sockets that ended; `live` are the streams."""
 
     def __init__(self, recognizer: Recognizer, live: LiveSettings, sockets: SocketSettings, limits: LimitSettings):
-        self.models, self.load, self.audited = OneModel(recognizer), StreamLoad(), list[AuditRow]()
+        self.models, self.load, self.audited = OneModel(recognizer), StreamLoad(), list[RequestRow]()
         self.live = LiveStreams(self.models, live, self.load)
         self.limiter, self.keys = Limiter(limits), OneKey()
         self.closing = asyncio.Event()
 
-        async def audit(row: AuditRow) -> None:
+        async def audit(row: RequestRow) -> None:
             self.audited.append(row)
 
         self.app = FastAPI()
@@ -115,7 +115,7 @@ class SocketServer:
             clock.wait(0.01)
         raise AssertionError(f"{self.live.open_streams} streams are still open")
 
-    def rows(self, count: int) -> list[AuditRow]:
+    def rows(self, count: int) -> list[RequestRow]:
         """The audit rows once there are so many; fails after 2 s."""
         clock = threading.Event()
         for _ in range(200):

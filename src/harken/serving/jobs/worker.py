@@ -17,10 +17,11 @@ from typing import Any
 from harken.core import HarkenError, InputError, RunFailed
 from harken.http.error_responses import told_of
 from harken.http.errors import Overloaded, RateExceeded, code_of
-from harken.serving.contract import Admit, AuditRow, Priority, Transcription, TranscriptionService
+from harken.serving.contract import Admit, Priority, Transcription, TranscriptionService
 from harken.serving.jobs.settings import JobSettings
 from harken.serving.jobs.work import KIND, FileWork, file_work
 from harken.serving.shapes.native import transcription_view
+from harken.storage.audit import RequestRow
 from harken.storage.blobs import BlobStore
 from harken.storage.job_views import Claim
 from harken.storage.jobs import JobQueue
@@ -46,7 +47,7 @@ class JobWorker:
         spool: Path,
         settings: JobSettings,
         charge: Charge,
-        audit: Callable[[AuditRow], Awaitable[None]],
+        audit: Callable[[RequestRow], Awaitable[None]],
     ) -> None:
         """`charge` takes the seconds of a file off its owner's quota before it is heard."""
         self._queue, self._blobs, self._service, self._spool = queue, blobs, service, spool
@@ -201,8 +202,8 @@ def _retry_s(error: Exception, claim: Claim) -> float | None:
     return RETRY_S * 2.0 ** (claim.attempt - 1)
 
 
-def _row(claim: Claim, found: Transcription | None, error: Exception | None, duration_s: float) -> AuditRow:
-    return AuditRow(
+def _row(claim: Claim, found: Transcription | None, error: Exception | None, duration_s: float) -> RequestRow:
+    return RequestRow(
         request_id=_request_id(claim),
         principal=claim.owner,
         route=ROUTE,

@@ -14,8 +14,9 @@ from harken.http.auth import Principal
 from harken.http.errors import STATUSES, code_of, status_of
 from harken.http.metrics import CLIENT_LEFT
 from harken.http.request_ids import request_id_of
-from harken.serving.contract import AuditRow, TranscribeOptions, Transcription
+from harken.serving.contract import TranscribeOptions, Transcription
 from harken.serving.parts import ServerParts, parts_of
+from harken.storage.audit import RequestRow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,9 +69,9 @@ async def recorded(request: Request, principal: Principal) -> AsyncIterator[Reco
             await record.parts.audit(_row(record, time.perf_counter() - began_s))
 
 
-def _row(record: Record, duration_s: float) -> AuditRow:
+def _row(record: Record, duration_s: float) -> RequestRow:
     results = record.results  # of a batch, one for each file
-    return AuditRow(
+    return RequestRow(
         request_id=record.request_id,
         principal=record.principal.id,
         route=record.route,

@@ -14,7 +14,7 @@ from harken.http.credentials import accepted_protocol
 from harken.http.errors import STATUSES, NotAuthenticated, code_of, status_of
 from harken.http.principals import Principal
 from harken.inference.streaming import StreamEvent
-from harken.serving.contract import AuditRow, LiveOptions
+from harken.serving.contract import LiveOptions
 from harken.serving.parts import ServerParts
 from harken.serving.sockets.dialect import Action, Audio, Dialect, EndStream, Finish, Flush, Open, Say, Stop
 from harken.serving.sockets.endings import (
@@ -31,6 +31,7 @@ from harken.serving.sockets.endings import (
 from harken.serving.sockets.open_stream import OpenStream, open_stream
 from harken.serving.sockets.settings import SocketSettings
 from harken.serving.sockets.socket_messages import SocketMessages
+from harken.storage.audit import RequestRow
 
 _log = logging.getLogger(__name__)
 _SWITCHED = 101  # the status of an accepted WebSocket
@@ -255,7 +256,7 @@ class Conversation:
             self._over.set_result(ending)
 
     async def _audit(self, status: int, details: dict[str, str], duration_s: float) -> None:
-        row = AuditRow(
+        row = RequestRow(
             request_id=self._request_id,
             principal=self._principal.id,
             route=self._websocket.scope["path"],
