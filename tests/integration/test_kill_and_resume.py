@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration import runs_without_picture
 
 from harken.audio.augment import AugmentConfig, NoiseConfig, SpecAugmentConfig
 from harken.core.files import sha256_file
@@ -20,7 +21,7 @@ from harken.training.run import resume, train
 
 KILLS = 50
 STAGE_KILLS = 8
-PRELOAD = ["harken.training.run", "torch._dynamo", "matplotlib.backends.backend_agg"]
+PRELOAD = ["tests.integration.runs_without_picture", "harken.training.run", "torch._dynamo"]
 PRELOAD += ["scipy.fftpack", "soundfile", "soxr", "pydantic", "tokenizers"]
 
 
@@ -63,7 +64,7 @@ def test_fifty_kills_leave_no_trace(
     lengths_s = []
     for name in ("first", "undisturbed"):  # the first fills caches, and a kill has to come before the end
         began = time.monotonic()
-        assert not killed_after(processes, train, (recipe, tmp_path / name), lambda: False)
+        assert not killed_after(processes, runs_without_picture.train, (recipe, tmp_path / name), lambda: False)
         lengths_s.append(time.monotonic() - began)
     length_s = min(lengths_s)
     expected = outcome(tmp_path / "undisturbed")
@@ -73,7 +74,8 @@ def test_fifty_kills_leave_no_trace(
     while kills < KILLS:
         folder = tmp_path / f"run-{runs}"
         runs += 1
-        target, arguments = train, (recipe, folder)
+        target: Callable[..., Any] = runs_without_picture.train
+        arguments: tuple[Any, ...] = (recipe, folder)
         finished = False
         while not finished:
             started = time.monotonic()
@@ -96,7 +98,7 @@ def test_fifty_kills_leave_no_trace(
             kills_in_checkpoints += killed and in_checkpoint(folder)
             finished = not killed
             if (folder / "run.json").exists() and (folder / "recipe.yaml").exists():
-                target, arguments = resume, (folder,)  # type: ignore[assignment]
+                target, arguments = runs_without_picture.resume, (folder,)
             elif not finished:
                 break  # killed before there was anything to resume: begin again elsewhere
         if finished:
@@ -138,7 +140,7 @@ def test_kills_inside_the_second_stage_leave_no_trace(
                 seen.append(time.monotonic())
             return bool(seen) and time.monotonic() - seen[0] > delay_s
 
-        killed += killed_after(processes, train, (recipe, folder), ready)
+        killed += killed_after(processes, runs_without_picture.train, (recipe, folder), ready)
         resume(folder)
         assert outcome(folder) == expected
     assert killed >= STAGE_KILLS // 2

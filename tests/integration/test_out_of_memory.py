@@ -29,13 +29,11 @@ FAILURES = 200
 DIMENSIONS, VOCAB = 8, 5
 
 
-@pytest.fixture(autouse=True)
-def small_heap() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
     """Every failure collects garbage, which takes long where a whole suite has left its objects behind."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def corpus() -> list[tuple[np.ndarray, list[int]]]:

@@ -38,6 +38,8 @@ BESIDE = {
     "wav2vec2": ["feature_projection"],
     "conformer-ctc": ["front_end"],
 }
+# By the last of 300 updates ten of the twelve have known all digits for a hundred; these two are slower.
+UPDATES = {("whisper", "bottleneck"): 500, ("wav2vec2", "lora"): 500}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,12 @@ def test_fifty_digits_by_heart(family: str, way: str, digits: Path, tmp_path: Pa
         "tokenizer": {"kind": "word"},
         "batches": {"update_samples": 10},
         "optimizer": {"learning_rate": 4e-3 if family == "whisper" else 1e-3, "betas": [0.9, 0.98]},
-        "training": {"updates": 500, "evaluate_every": 100, "threads": 1, "device": "cpu"},
+        "training": {
+            "updates": UPDATES.get((family, way), 300),
+            "evaluate_every": 100,
+            "threads": 1,
+            "device": "cpu",
+        },
     }
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(dump_settings(recipe)))

@@ -12,6 +12,8 @@ import soundfile
 
 from harken.core import Utterance, apply_overrides, parse_settings
 from harken.data.manifest import read_manifest, write_manifest
+from harken.training import run as training_run
+from harken.training.picture import History
 from harken.training.recipe import Recipe
 
 RATE_HZ = 8_000
@@ -103,3 +105,19 @@ def tiny_recipe(tone_corpus: ToneCorpus) -> Callable[..., Recipe]:
         return parse_settings(Recipe, apply_overrides(settings, overrides), source="tiny recipe")
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def plain_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's picture takes as long as these trainings. It is drawn for tests that ask for `real_picture`."""
+
+    def write(history: History, path: Path, *, title: str) -> None:
+        path.write_bytes(f"{title} {len(history.train)} {len(history.evaluations)}".encode())
+
+    if "real_picture" not in request.fixturenames:
+        monkeypatch.setattr(training_run, "draw_history", write)
+
+
+@pytest.fixture
+def real_picture(plain_picture: None) -> None:
+    """Runs of this test draw their picture."""

@@ -54,7 +54,7 @@ def event_kinds(run: Path) -> list[str]:
     return [event["event"] for event in read_events(run)]
 
 
-def test_a_run_learns_and_leaves_everything(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_a_run_learns_and_leaves_everything(tiny_recipe: MakeRecipe, tmp_path: Path, real_picture: None) -> None:
     recipe = tiny_recipe("training.updates=40", "training.evaluate_every=20")
     outcome = train(recipe, tmp_path / "run")
     assert outcome.state.update == 40
