@@ -51,6 +51,7 @@ check: setup
 	$(BIN)/lint-imports
 	$(RUN) tools.performance_page --check
 	$(RUN) tools.reference_pages --check
+	$(RUN) tools.fault_cases_page --check
 
 format: setup
 	$(RUN) ruff format .
@@ -59,6 +60,7 @@ format: setup
 generate: setup
 	$(RUN) tools.performance_page
 	$(RUN) tools.reference_pages
+	$(RUN) tools.fault_cases_page
 
 optimize-model: setup
 	@test -n "$(MODEL)" || { echo "name the model folder: make optimize-model MODEL=runs/NAME/model"; exit 2; }

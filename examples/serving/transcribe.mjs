@@ -50,10 +50,12 @@ function stream(audio, sampleRate, channels) {
 }
 
 try {
+  if (!path) throw new Error("Name a file: node transcribe.mjs FILE.wav");
   const blob = await openAsBlob(path);
   const result = await transcribe(blob);
   console.log(result.text);
   for (const word of result.words) console.log(word.start_s.toFixed(2), word.end_s.toFixed(2), word.text);
+  if (!globalThis.WebSocket) throw new Error("The stream needs Node 22, or --experimental-websocket.");
   const file = await blob.arrayBuffer();
   const header = new DataView(file);
   await stream(file.slice(44), header.getUint32(24, true), header.getUint16(22, true));

@@ -20,6 +20,7 @@ def pieces(path: str) -> Iterator[bytes]:
 
 
 def main(path: str) -> None:
+    """Print the text and its words, then what a stream of the same audio commits."""
     url = os.environ.get("HARKEN_URL", "http://127.0.0.1:8000")
     with HarkenClient(url, api_key=os.environ.get("HARKEN_API_KEY") or None) as client:
         result = client.transcribe(path, word_times=True)
@@ -37,7 +38,11 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python transcribe.py FILE.wav")
     try:
         main(sys.argv[1])
     except HarkenError as error:
         sys.exit(f"error: {error}")
+    except wave.Error as error:
+        sys.exit(f"error: only a WAV file can be streamed here ({error}).")

@@ -3,7 +3,7 @@
 # HARKEN_URL is the server (http://127.0.0.1:8000 without it), HARKEN_API_KEY the key if it asks for one.
 set -eu
 
-file=$1
+file=${1:?name a file: transcribe.sh FILE [FORMAT]}
 format=${2:-json}
 url=${HARKEN_URL:-http://127.0.0.1:8000}
 

@@ -3,6 +3,7 @@
 Importing this package loads nothing heavy; each public name imports its room when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from harken.inference.streaming.asr import StreamingASR
     from harken.models.manager import ModelManager, WhisperModelManager
     from harken.training.api import Trainer
+
+# From version 1.29 ONNX Runtime reports models and hardware to its maker, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -41,7 +41,7 @@ COMMANDS = [
     ["compare"],
     ["transcribe"],
     ["models"],
-    *(["models", name] for name in ("import", "variants", "list", "show", "register", "promote", "push")),
+    *(["models", name] for name in ("import", "variants", "list", "show", "register", "promote", "push", "swap")),
     ["runs"],
     ["runs", "list"],
     ["runs", "show"],

@@ -116,7 +116,7 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(
     command = ("transcribe", *files, "--server", contract.url)
     refused = harken(*command)
     assert (refused.code, refused.out) == (5, "")
-    assert refused.err == "error: There is no valid key. Send one.\n"
+    assert refused.err == ("error: There is no valid key. Put a key of the server into the variable HARKEN_API_KEY.\n")
     monkeypatch.setenv("HARKEN_API_KEY", KEY)
     assert harken(*command).code == 0
     monkeypatch.setenv("HARKEN_API_KEY", "hk_wrong_key")
@@ -131,6 +131,12 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(
     broken = harken(*command, "--api-key-env", "MY_KEY")
     assert broken.code == 2
     assert KEY not in broken.err
+
+
+def test_an_address_with_no_such_route_is_told_once(harken: Harken, contract: Contract, files: list[Path]) -> None:
+    answer = harken("transcribe", *files, "--server", f"{contract.url}/v1")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.count("Check that the address is that of a Harken server.") == 1
 
 
 def test_a_server_that_is_away_stops_the_command(harken: Harken, files: list[Path]) -> None:

@@ -7,7 +7,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from harken.cli.serve import models_given, serve
+from harken.cli.serve import _announce, models_given, serve
 from harken.core import InputError
 
 app = typer.Typer()
@@ -48,3 +48,14 @@ def test_without_a_model_it_says_how_to_name_one() -> None:
 def test_an_engine_without_a_model_does_nothing() -> None:
     with pytest.raises(InputError, match=r"--engine does nothing without --model"):
         models_given(None, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("url", "opened"),
+    [("http://0.0.0.0:9", "http://127.0.0.1:9"), ("https://[::]:9", "https://[::1]:9"), ("http://a:9", "http://a:9")],
+)
+def test_the_page_to_try_can_be_opened(url: str, opened: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _announce(False)(url)
+    said = capsys.readouterr().err
+    assert f"Harken listens on {url}\n" in said
+    assert f"Try it: {opened}/playground, {opened}/docs" in said

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from harken.cli.speech import _tidied
-from harken.core import Segment, Transcript, Word
-
 Harken = Callable[..., Any]
 
 
@@ -144,28 +141,6 @@ def test_tidy_subtitles_and_tables(harken: Harken, corpus: Path, model: Path, st
     first, text = next((p, t) for p, t in zip(plain, tidy, strict=True) if p != t)
     said = first.split("\t")[-1]
     assert text == first.removesuffix(said) + said[:1].upper() + said[1:]
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["hello", "i", "go"], ["Hello", "i", "go"]),
-        (["hello", ",", "you", ".", "bye"], ["Hello,", "you.", "Bye"]),
-        ([",", "hello", "?", "!", "ǆ"], [",", "hello?!", "ǅ"]),
-        (["我", "在", "straße.", "ß"], ["我", "在", "straße.", "ß"]),
-        (["10\u00a0000", "ja\u202f!", "", "so"], ["10 000", "ja!", "", "So"]),
-        ([], []),
-    ],
-)
-def test_tidy_words(words: list[str], expected: list[str]) -> None:
-    timed = tuple(Word(text=text, start_s=place, end_s=place + 0.5) for place, text in enumerate(words))
-    segment = Segment(text=" ".join(words), start_s=0.0, end_s=9.0, words=timed)
-    found = _tidied(Transcript(text=segment.text, duration_s=9.0, segments=(segment,)))
-    assert [word.text for word in found.words] == expected
-    assert " ".join(filter(None, expected)) == found.segments[0].text == found.text
-    starts = {word.start_s for word in timed}
-    assert all(word.start_s in starts for word in found.words)
-    assert [word.end_s for word in found.words][-1:] == [word.end_s for word in timed][-1:]
 
 
 def test_a_wider_beam_and_hotwords(harken: Harken, corpus: Path, model: Path, tmp_path: Path) -> None:

@@ -107,6 +107,35 @@ def test_many_files_come_in_order_each_with_its_result_or_error(both: Both, cont
 # What the server says of itself
 
 
+def test_a_model_is_exchanged_by_its_name_whatever_that_holds(both: Both) -> None:
+    facts = {"name": "a/b c", "family": "wav2vec2", "sample_rate_hz": 16_000, "languages": ["uz"], "created_s": 7,
+             "loaded": True, "can_translate": False, "can_stream": True, "path": "/m/new", "later": 1}  # fmt: skip
+    asked: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=facts)
+
+    found = both.call("http://host", lambda client: client.swap_model("a/b c", "new"), handler=handler)
+    assert (found.name, found.languages, found.path, found.loaded) == ("a/b c", ("uz",), "/m/new", True)
+    assert (asked[0].method, asked[0].url.raw_path) == ("PUT", b"/models/a%2Fb%20c")
+    assert json.loads(asked[0].content) == {"path": "new"}
+    assert asked[0].headers["content-type"] == "application/json"
+    assert asked[0].headers["content-length"] == str(len(asked[0].content))
+
+
+def test_an_exchange_that_was_lost_is_not_sent_twice(both: Both) -> None:
+    asked: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ReadError("cut")
+
+    with pytest.raises(ConnectionLost):
+        both.call("http://host", lambda client: client.swap_model("a", "new"), handler=handler)
+    assert len(asked) == 1
+
+
 def test_models_health_readiness_and_numbers(both: Both, contract: Contract) -> None:
     assert both.call(contract.url, lambda client: client.models()) == (
         ServedModel(id="tiny", created_s=1700000000), ServedModel(id="other", created_s=1700000000)

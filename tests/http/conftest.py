@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import pytest
 import uvicorn
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
 from prometheus_client import CollectorRegistry
 
 from harken.core import MissingPart, RunFailed
 from harken.http.auth import Authenticator, AuthSettings, Principal, public, requires
-from harken.http.bodies import BodySettings, read_form
+from harken.http.bodies import BodySettings
 from harken.http.credentials import accepted_protocol
 from harken.http.drain import Drain
 from harken.http.keys import KeyRecord, new_key
@@ -139,6 +139,10 @@ def _add_routes(service: Service) -> None:
     async def raises(what: str) -> None:
         if what == "failed":
             raise RunFailed("cannot read /srv/secret/model.onnx", hint="look at /srv/secret")
+        if what == "missing":
+            raise MissingPart("postgresql://secret@db.inside/harken is down", hint="start db.inside")
+        if what == "gateway":
+            raise HTTPException(502, detail="https://secret.inside did not answer")
         raise ZeroDivisionError("the secret detail")
 
     @app.post("/body", dependencies=[Depends(public)])
@@ -152,12 +156,6 @@ def _add_routes(service: Service) -> None:
         except Exception as error:  # noqa: BLE001
             seen.append(error)
             return -1
-
-    @app.post("/form", dependencies=[Depends(public)])
-    async def form(request: Request) -> list[str]:
-        async with read_form(request, max_files=2, max_fields=3, max_field_bytes=100) as fields:
-            seen.extend(fields.values())
-            return [str(name) for name in fields]
 
     @app.websocket("/socket")
     async def socket_route(websocket: WebSocket, principal: Annotated[Principal, Depends(requires("stream"))]) -> None:

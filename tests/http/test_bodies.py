@@ -1,4 +1,4 @@
-"""Bodies that are too large, too slow, or not what they say; forms with too many parts."""
+"""Bodies that are too large, too slow, or not what they say."""
 
 import asyncio
 import re
@@ -182,75 +182,13 @@ def test_waiting_for_the_client_to_leave_has_no_limit() -> None:
         ({"larger": {"/a": 0}}, "larger is {'/a': 0}"),
         ({"idle_s": 0.0}, "idle_s is 0.0"),
         ({"window_s": float("nan")}, "window_s nan"),
+        ({"forms": 0}, "forms is 0"),
+        ({"form_bytes": 0}, "form_bytes 0"),
     ],
 )
 def test_wrong_settings_say_what_to_use(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         BodySettings(**settings)
-
-
-def test_a_form_is_read_and_its_files_are_closed(build: Build) -> None:
-    service = build(bodies=SMALL)
-    with TestClient(service.app) as client:
-        data = {"language": "uz", "many": ["1", "2"]}
-        answer = client.post("/form", data=data, files={"file": ("../../x\r\n.wav", b"z" * 2_000_000)})
-        assert answer.json() == ["language", "many", "file"]
-        assert client.post("/form", data=data).json() == ["language", "many"]
-    upload = service.seen[2]
-    assert upload.size == 2_000_000
-    assert upload.file.closed
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "message"),
-    [
-        (b"", "", "The Content-Type is ''"),
-        (b"{}", "application/json", "The Content-Type is 'application/json'"),
-        (b"abc", "multipart/form-data", "Missing boundary"),
-        (b"abc", "multipart/form-data; boundary=x", "Invalid multipart data"),
-        (b"--x\r\n\r\nvalue\r\n--x--", "multipart/form-data; boundary=x", '"name" must be provided'),
-        (b"a=1&b=2&c=3&d=4", "application/x-www-form-urlencoded", "Too many fields"),
-        (b"a=" + b"x" * 200, "application/x-www-form-urlencoded", "exceeded maximum size"),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\xff\r\n--x--',
-            "multipart/form-data; boundary=x; charset=undefined",
-            "cannot be read",
-        ),
-    ],
-)
-def test_what_is_no_form_is_a_400(build: Build, content: bytes, kind: str, message: str) -> None:
-    with TestClient(build().app) as client:
-        answer = client.post("/form", content=content, headers={"Content-Type": kind} if kind else {})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "input_error")
-        assert message in answer.json()["error"]["message"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "files", "message"),
-    [
-        (10_000, 0, "Too many fields"),
-        (0, 10_000, "Too many files"),
-        (4, 0, "Too many fields"),
-        (0, 3, "Too many files"),
-    ],
-)
-def test_ten_thousand_parts_are_a_400_at_the_first_too_many(
-    build: Build, fields: int, files: int, message: str
-) -> None:
-    service = build()
-    parts: list[Any] = [(f"f{number}", (None, "v")) for number in range(fields)]
-    parts += [(f"f{number}", ("a.wav", b"v")) for number in range(files)]
-    with TestClient(service.app) as client:
-        answer = client.post("/form", files=parts)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["message"].startswith(message)
-    assert service.seen == []
-
-
-def test_a_long_field_is_a_400(build: Build) -> None:
-    with TestClient(build().app) as client:
-        answer = client.post("/form", files=[("prompt", (None, "x" * 101))])
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "input_error")
 
 
 # Over real connections.

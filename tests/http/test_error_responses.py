@@ -71,6 +71,21 @@ def test_a_failure_of_ours_keeps_its_words_for_the_log(client: TestClient, caplo
     assert "/srv/secret/model.onnx" in caplog.text
 
 
+def test_a_missing_part_keeps_its_words_for_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    answer = client.get("/raises/missing")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "missing_part")
+    assert "secret" not in answer.text
+    assert "inside" not in answer.text
+    assert "postgresql://secret@db.inside/harken is down" in caplog.text
+
+
+def test_the_words_of_a_failed_gateway_are_not_passed_on(client: TestClient) -> None:
+    answer = client.get("/raises/gateway")
+    assert answer.status_code == 502
+    assert answer.json()["error"]["message"] == "Bad Gateway."
+    assert "secret" not in answer.text
+
+
 def test_retry_after_is_whole_seconds_and_at_least_one(build: Build) -> None:
     service = build()
 

@@ -1,15 +1,13 @@
 """Keys: how they look, how they are found, what happens when nobody can say."""
 
-import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
-from tests.http.conftest import Clock, MemoryKeys
+from tests.http.conftest import MemoryKeys
 
 from harken.core import InputError
-from harken.http.errors import NotFound, Unavailable
-from harken.http.keys import CachedKeys, DatabaseKeys, hash_secret, holds, new_key, split_key
+from harken.http.errors import NotFound
+from harken.http.keys import DatabaseKeys, hash_secret, holds, new_key, split_key
 from harken.storage.database import Database
 
 pytest_plugins = ["tests.services"]
@@ -90,96 +88,3 @@ def test_names_of_valid_keys_are_unique_and_revoking_is_for_good(stored: Databas
     assert stored.has_any()
     with pytest.raises(NotFound, match="no key 'nobody'"):
         stored.revoke("nobody", now_s=1.0)
-
-
-def test_a_key_is_looked_up_once_in_five_seconds_however_many_ask() -> None:
-    async def scenario() -> tuple[int, int, int]:
-        store, clock = MemoryKeys(), Clock()
-        keys = CachedKeys(store, clock=clock)
-        key_id = (split_key(store.add()) or ("", ""))[0]
-        store.delay_s = 0.05
-        found = await asyncio.gather(*(keys.find(key_id) for _ in range(100)))
-        assert {record.id for record in found if record} == {key_id}
-        together = store.lookups
-        clock.now_s += 4.9
-        await keys.find(key_id)
-        within = store.lookups
-        clock.now_s += 0.2
-        await keys.find(key_id)
-        await keys.close()
-        return together, within, store.lookups
-
-    assert asyncio.run(scenario()) == (1, 1, 2)
-
-
-def test_one_who_leaves_does_not_end_the_lookup_of_the_others() -> None:
-    async def scenario() -> None:
-        store = MemoryKeys()
-        keys, key = CachedKeys(store), store.add()
-        store.delay_s = 0.1
-        key_id = (split_key(key) or ("", ""))[0]
-        first, second = asyncio.create_task(keys.find(key_id)), asyncio.create_task(keys.find(key_id))
-        await asyncio.sleep(0.02)
-        first.cancel()
-        assert (await second) is store.records[key_id]
-        assert store.lookups == 1
-        await keys.close()
-
-    asyncio.run(scenario())
-
-
-def test_unknown_ids_are_remembered_as_such_within_bounds() -> None:
-    async def scenario() -> None:
-        store = MemoryKeys()
-        keys = CachedKeys(store, max_ids=10)
-        for number in range(30):
-            assert await keys.find(f"id{number}") is None
-        assert len(keys._found) == 10
-        await keys.find("id29")
-        assert store.lookups == 30
-        assert not keys.remembers("id29")
-        await keys.close()
-
-    asyncio.run(scenario())
-
-
-def test_a_store_that_is_down_or_hangs_is_unavailable_and_blocks_nothing() -> None:
-    async def scenario() -> float:
-        store = MemoryKeys()
-        keys = CachedKeys(store, lookup_s=0.1)
-        store.down = True
-        with pytest.raises(Unavailable):
-            await keys.find("a")
-        store.down, store.delay_s = False, 0.5
-        worst_s, began_s = 0.0, time.perf_counter()
-        asking = asyncio.create_task(keys.find("b"))
-        while not asking.done():
-            before_s = time.perf_counter()
-            await asyncio.sleep(0.005)
-            worst_s = max(worst_s, time.perf_counter() - before_s)
-        with pytest.raises(Unavailable):
-            await asking
-        assert time.perf_counter() - began_s < 0.4
-        await keys.close()
-        return worst_s
-
-    assert asyncio.run(scenario()) < 0.1
-
-
-def test_uses_are_noted_about_once_a_minute() -> None:
-    async def scenario() -> list[float]:
-        store = MemoryKeys()
-        keys = CachedKeys(store)
-        key_id = (split_key(store.add()) or ("", ""))[0]
-        noted = []
-        for at_s in (100.0, 130.0, 159.0, 161.0):
-            keys.mark_used(store.records[key_id], at_s)
-            await asyncio.sleep(0.05)
-            noted.append(store.used[key_id])
-        store.down = True
-        keys.mark_used(store.records[key_id], 500.0)  # lost, and nothing breaks
-        await asyncio.sleep(0.05)
-        await keys.close()
-        return noted
-
-    assert asyncio.run(scenario()) == [100.0, 100.0, 100.0, 161.0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,6 +17,13 @@ from harken.http.limits import Limiter, LimitSettings
 from harken.http.principals import Principal
 
 pytest_plugins = ["tests.services"]
+
+
+@pytest.fixture(autouse=True)
+def _patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that answers does so, however busy the machine of the tests is."""
+    if {"redis_url", "cache_url"} & set(request.fixturenames):
+        monkeypatch.setattr(shared_limits, "_ANSWER_S", 5.0)
 
 
 def someone(name: str = "a", **limits: Any) -> Principal:
@@ -222,3 +230,27 @@ def test_wrong_settings_say_what_to_use(settings: dict[str, Any], message: str) 
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
         LimitSettings(**settings)
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_step_of_the_wall_clock_neither_locks_out_nor_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_s = time.time()
+    steps_s = [0.0]
+    monkeypatch.setattr(time, "time", lambda: wall_s + steps_s[-1])
+
+    async def scenario() -> None:
+        limiter = Limiter(LimitSettings(rate="3/minute", audio_s_per_day=100))
+        assert await allowed(limiter, someone(), 5) == 3
+        await limiter.charge_audio(someone(), 100.0)
+        for step_s in (3600.0, 86_400.0 * 3, -86_400.0 * 3):
+            steps_s.append(step_s)
+            assert await allowed(limiter, someone(), 5) == 0  # who has used it up is not let go
+            with pytest.raises(RateExceeded) as refused:
+                await limiter.check_rate(someone())
+            assert 50 < refused.value.retry_after_s <= 60
+            with pytest.raises(RateExceeded) as refused:
+                await limiter.charge_audio(someone(), 1.0)
+            assert 0 < refused.value.retry_after_s <= 2 * 86_400
+        assert await allowed(limiter, someone("b"), 5) == 3  # and who has not is let in
+        await limiter.close()
+
+    asyncio.run(scenario())

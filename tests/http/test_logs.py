@@ -90,10 +90,23 @@ def test_escaped_leaves_letters_of_all_languages() -> None:
 def test_uvicorn_is_not_repeated_in_colours() -> None:
     stream = io.StringIO()
     configure_logging("INFO", "json", stream=stream)
-    logging.getLogger("uvicorn.error").info("Started [%d]", 7, extra={"color_message": "Started [\x1b[36m%d\x1b[0m]"})
+    logging.getLogger("uvicorn.error").error("Ended [%d]", 7, extra={"color_message": "Ended [\x1b[36m%d\x1b[0m]"})
     event = json.loads(stream.getvalue())
-    assert event["event"] == "Started [7]"
+    assert event["event"] == "Ended [7]"
     assert set(event) == {"event", "level", "logger", "timestamp"}
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_the_query_of_a_socket_is_not_logged(level: str) -> None:
+    stream = io.StringIO()
+    configure_logging(level, stream=stream)
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1:9", "/v1/listen?token=secret")
+    logging.getLogger("uvicorn.error").debug("< authorization: Bearer secret")
+    logging.getLogger("harken.x").info("ours")
+    assert "secret" not in stream.getvalue()
+    assert "ours" in stream.getvalue()
+    configure_logging("ERROR", stream=stream)
+    assert logging.getLogger("uvicorn.error").level == logging.ERROR
 
 
 def test_a_refused_socket_is_no_error_of_uvicorn() -> None:

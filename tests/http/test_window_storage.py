@@ -32,7 +32,7 @@ def test_it_counts_as_the_library_does() -> None:
     """The same random hits, on our storage and on the library's own, at the same (real) times."""
 
     async def scenario() -> None:
-        ours, theirs = MovingWindowRateLimiter(WindowStorage()), MovingWindowRateLimiter(MemoryStorage())
+        ours, theirs = MovingWindowRateLimiter(WindowStorage(clock=time.time)), MovingWindowRateLimiter(MemoryStorage())
         generator, item = random.Random(7), RateLimitItemPerMinute(20)
         for _ in range(300):
             who, cost = generator.choice("abc"), generator.randint(1, 4)

@@ -29,6 +29,20 @@ def test_an_unknown_engine_lists_the_known_ones(model_folder: Path) -> None:
         load(model_folder, engine="tensorflow")
 
 
+def test_an_engine_without_pytorch_says_how_to_go_on(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(room, "load_plugin", lambda group, name: absent("torch"))
+    with pytest.raises(
+        MissingPart, match=r"engine torch needs PyTorch.*harken\[train\].*harken export MODEL --to onnx"
+    ):
+        load(model_folder)
+    monkeypatch.setattr(room, "load_plugin", lambda group, name: absent("theirs"))
+    with pytest.raises(ModuleNotFoundError, match="theirs"):  # a plugin's own fault stays visible
+        load(model_folder)
+
+
 def test_an_absent_folder_and_one_that_holds_no_model(tmp_path: Path) -> None:
     with pytest.raises(MissingPart, match=r"absent does not exist\. Give the model/ folder"):
         load(tmp_path / "absent")

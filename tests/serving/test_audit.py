@@ -1,6 +1,7 @@
 """The audit: every request a row, beside the work."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
@@ -12,6 +13,7 @@ import harken.serving.audit as audit_module
 from harken.core import MissingPart
 from harken.serving.audit import BATCH, AuditWriter
 from harken.storage.audit import AuditLog, RequestRow
+from harken.storage.calls import Calls
 from harken.storage.database import Database
 
 
@@ -22,6 +24,7 @@ class MemoryLog:
         self.batches: list[list[RequestRow]] = []
         self.failures = list(failures)
         self.held: Event | None = None
+        self.calls = Calls("the log", threads=1, waiting=1)
 
     def add(self, rows: Sequence[RequestRow]) -> None:
         if self.held is not None:
@@ -57,18 +60,19 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "RETRY_S", 0.02)
 
 
-def written(log: MemoryLog | AuditLog, work: Callable[[AuditWriter], Any], *, with_text: bool = False) -> AuditWriter:
-    """A writer that runs while `work` does."""
+def written(log: MemoryLog | AuditLog, work: Callable[[AuditWriter], Any], *, with_text: bool = False) -> int:
+    """How many rows are lost by a writer that runs while `work` does."""
+    lost: list[int] = []
 
-    async def run() -> AuditWriter:
-        writer = AuditWriter(log, with_text=with_text)  # type: ignore[arg-type]
+    async def run() -> int:
+        writer = AuditWriter(log, with_text=with_text, lost=lost.append)  # type: ignore[arg-type]
         running = asyncio.ensure_future(writer.run())
         await asyncio.sleep(0)
         await work(writer)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        return writer
+        return sum(lost)
 
     return asyncio.run(run())
 
@@ -135,9 +139,9 @@ def test_rows_wait_for_a_database_that_is_down_and_keep_their_order() -> None:
         await writer.add(row(2))
         await until(lambda: len(log.ids) == 2)
 
-    writer = written(log, work)
+    lost = written(log, work)
     assert log.ids == ["1", "2"]
-    assert writer.lost == 0
+    assert lost == 0
 
 
 def test_a_row_no_database_takes_does_not_stop_the_others() -> None:
@@ -149,7 +153,7 @@ def test_a_row_no_database_takes_does_not_stop_the_others() -> None:
         await writer.add(row(2))
         await until(lambda: log.ids == ["2"])
 
-    assert written(log, work).lost == 1
+    assert written(log, work) == 1
 
 
 def test_the_oldest_are_lost_when_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +173,22 @@ def test_the_oldest_are_lost_when_too_many_wait(monkeypatch: pytest.MonkeyPatch)
         log.failures.clear()
         await until(lambda: bool(log.ids))
 
-    writer = written(log, work)
+    lost = written(log, work)
     assert log.ids == ["7", "8", "9", "10", "11"]
-    assert writer.lost == 7
+    assert lost == 7
+
+
+def test_a_log_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_module, "END_S", 0.2)
+    log = MemoryLog()
+    log.held = Event()
+
+    async def work(writer: AuditWriter) -> None:
+        await writer.add(row(1))
+        await asyncio.sleep(0.1)  # it is on its way
+        await writer.add(row(2))
+
+    began_s = time.monotonic()
+    assert written(log, work) == 2
+    assert time.monotonic() - began_s < 2
+    log.held.set()

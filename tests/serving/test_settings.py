@@ -56,11 +56,20 @@ def test_paths_of_a_file_are_relative_to_it(tmp_path: Path) -> None:
     assert (settings.tls.certificate, settings.tls.key) == (tmp_path / "c.pem", Path("/k.pem"))
 
 
+def test_folders_of_models_are_relative_to_their_file_and_none_by_default(tmp_path: Path) -> None:
+    assert read().models.folders == ()
+    file = tmp_path / "serve.yaml"
+    file.write_text("models: {models: [{path: m/digits}], folders: [m, /srv/models]}\n")
+    settings = read_settings(file, environment={})
+    assert settings.models.folders == (tmp_path / "m", Path("/srv/models"))
+
+
 @pytest.mark.parametrize(
     ("environment", "given", "message"),
     [
-        ({"HARKEN_SERVE_PROT": "1"}, {}, "prot"),
-        ({"HARKEN_SERVE_JOBS__WORKRES": "1"}, {}, "jobs.workres"),
+        ({"HARKEN_SERVE_PROT": "1"}, {}, "HARKEN_SERVE_PROT is not a setting; did you mean HARKEN_SERVE_PORT?"),
+        ({"HARKEN_SERVE_JOBS__WORKRES": "1"}, {}, "did you mean HARKEN_SERVE_JOBS__WORKERS?"),
+        ({}, {"cors": {"origins": "https://a.org"}}, "cors.origins is 'https://a.org'; use a list, such as [a, b]."),
         ({"HARKEN_SERVE_PORT__X": "1", "HARKEN_SERVE_PORT": "1"}, {}, "HARKEN_SERVE_PORT__X: port is a value"),
         ({"HARKEN_SERVE_HOSTS": "[a"}, {}, "HARKEN_SERVE_HOSTS is '[a', which is not valid YAML"),
         ({"HARKEN_SERVE_PORT": "many"}, {}, "port"),

@@ -84,3 +84,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         spool_folder(tmp_path / "file" / "x"),
     ):
         pass
+
+
+def test_a_machine_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    with (
+        pytest.raises(MissingPart, match=r"no temporary folder .* Set spool to a folder .* TMPDIR"),
+        spool_folder(None),
+    ):
+        pass

@@ -401,3 +401,61 @@ def test_an_item_given_back_counts_as_not_begun(database: Database, clock: Clock
         assert not queue.complete(claim, {})
         [item] = queue.results(job)
         assert (item.state, item.attempts, item.error) == ("queued", 0, None)
+
+
+def test_an_item_held_up_comes_back_later_with_no_attempt_spent(database: Database, clock: Clock) -> None:
+    queue = JobQueue(database, clock, max_attempts=1)
+    job = queue.create("k", {}, [{"n": 1}], owner="ann")
+    began_s = clock.now_s
+    for number in range(5):
+        claim = queue.claim("w", ["k"], lease_s=60)
+        assert claim is not None
+        assert (claim.attempt, claim.held_up_s) == (1, began_s if number else None)
+        assert queue.hold_up(claim, {"code": "away"}, retry_in_s=30)
+        assert not queue.hold_up(claim, {"code": "away"}, retry_in_s=30)  # it is nobody's any more
+        assert queue.claim("w", ["k"], lease_s=60) is None
+        view = queue.view(job)
+        assert view is not None
+        assert (view.queued, view.held_up) == (1, 1)
+        [item] = queue.results(job)
+        assert (item.state, item.attempts, item.error) == ("queued", 0, {"code": "away"})
+        clock.now_s += 30
+    last = queue.claim("w", ["k"], lease_s=60)
+    assert last is not None
+    assert queue.complete(last, {})
+    view = queue.view(job)
+    assert view is not None
+    assert (view.state, view.held_up) == ("done", 0)
+
+
+def test_an_attempt_spent_ends_being_held_up(database: Database, clock: Clock) -> None:
+    queue = JobQueue(database, clock)
+    queue.create("k", {}, [{"n": 1}], owner="ann")
+    first = queue.claim("w", ["k"], lease_s=60)
+    assert first is not None
+    queue.hold_up(first, {}, retry_in_s=0)
+    second = queue.claim("w", ["k"], lease_s=60)
+    assert second is not None
+    assert second.held_up_s == clock.now_s
+    queue.fail(second, {}, retry_in_s=0)
+    third = queue.claim("w", ["k"], lease_s=60)
+    assert third is not None
+    assert (third.attempt, third.held_up_s) == (2, None)
+
+
+def test_what_is_held_up_lets_no_newcomer_overtake(queue: JobQueue, clock: Clock) -> None:
+    queue.create("k", {}, [{"n": n} for n in range(5)], owner="ann")
+    held = queue.claim("w", ["k"], lease_s=60)
+    assert held is not None
+    for _ in range(3):
+        claim = queue.claim("w", ["k"], lease_s=60)
+        assert claim is not None
+        queue.complete(claim, {})
+    queue.hold_up(held, {}, retry_in_s=0)
+    clock.now_s += 1
+    queue.create("k", {}, [{"n": 9}], owner="bob")
+    order = []
+    while (claim := queue.claim("w", ["k"], lease_s=60)) is not None:
+        order.append((claim.owner, claim.payload["n"]))
+        queue.complete(claim, {})
+    assert order == [("ann", 0), ("ann", 4), ("bob", 9)]

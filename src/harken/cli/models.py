@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harken.cli.model_import import import_model
+from harken.cli.model_swap import swap_model
 from harken.cli.model_variants import list_variants
 from harken.cli.output import complain, counted, note, print_json
 
@@ -25,6 +26,7 @@ UriOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 app.command("import")(import_model)
 app.command("variants")(list_variants)
+app.command("swap")(swap_model)
 
 
 @app.command("list")

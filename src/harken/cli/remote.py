@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harken.client.errors import ServerError
     from harken.inference.files import FileResult
 
 KEY_VARIABLE = "HARKEN_API_KEY"
@@ -48,7 +49,7 @@ def server_results(
     if remote is not None:
         raise InputError(f"{remote} is no file of this machine.", hint="With --server, download it first.")
     try:
-        client = HarkenClient(server, api_key=_key(api_key_env))
+        client = HarkenClient(server, api_key=key_of(api_key_env))
     except ValueError as err:
         raise InputError(f"--server: {err}.") from err
     phrases = _phrases(Path(hotwords)) if hotwords is not None else ()
@@ -58,10 +59,15 @@ def server_results(
         "hotwords": phrases,
     }
     with client:
-        yield from _results(client.transcribe_many(files, word_times=True, **options))
+        yield from _results(client.transcribe_many(files, word_times=True, **options), api_key_env or KEY_VARIABLE)
 
 
-def _results(answers: Iterator[tuple[str, Any]]) -> "Iterator[FileResult]":
+def _is_of_every_file(error: "ServerError") -> bool:
+    """Whether no other file would change it: what the options say, or an address with no such route."""
+    return error.code in _OF_EVERY_FILE or error.status == 404
+
+
+def _results(answers: Iterator[tuple[str, Any]], variable: str) -> "Iterator[FileResult]":
     from harken.client.errors import ServerError
     from harken.core import HarkenError, InputError, MissingPart, RunFailed, ServiceRefused
     from harken.inference.files import FileResult
@@ -71,14 +77,16 @@ def _results(answers: Iterator[tuple[str, Any]]) -> "Iterator[FileResult]":
             yield FileResult(path=path, transcript=answer.transcript)
         elif not isinstance(answer, ServerError):  # of reading the file, which it names
             yield FileResult(path=path, error=answer)
-        elif isinstance(answer, ServiceRefused | MissingPart) or answer.code in _OF_EVERY_FILE:
+        elif answer.status == 401:
+            raise ServiceRefused(answer.message, hint=f"Put a key of the server into the variable {variable}.")
+        elif isinstance(answer, ServiceRefused | MissingPart) or _is_of_every_file(answer):
             raise answer
         else:
             family = RunFailed if isinstance(answer, RunFailed) else InputError
             yield FileResult(path=path, error=family(f"{path}: {answer.message}", hint=answer.hint))
 
 
-def _key(variable: str | None) -> str | None:
+def key_of(variable: str | None) -> str | None:
     """The key in an environment variable, which has to be there if it was asked for by name."""
     from harken.core import InputError
 

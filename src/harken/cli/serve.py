@@ -81,6 +81,7 @@ def _model(entry: str, engine: str | None) -> dict[str, Any]:
 def _announce(is_local: bool) -> Any:
     def say(url: str) -> None:
         typer.echo(f"Harken listens on {url}{'  (this machine only)' if is_local else ''}", err=True)
-        typer.echo(f"Try it: {url}/playground, {url}/docs", err=True)
+        here = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # all addresses: one to open
+        typer.echo(f"Try it: {here}/playground, {here}/docs", err=True)
 
     return say

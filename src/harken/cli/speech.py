@@ -1,19 +1,24 @@
 """`harken transcribe`: using a model."""
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from harken.cli.output import complain, counted, note
 from harken.cli.progress import progress_on_stderr
 from harken.cli.remote import check_server_options, server_results
+from harken.cli.transcripts import audio_files_of, targets, tidied, with_name
 
 if TYPE_CHECKING:
-    from harken.core import Recognizer, Transcript, Word
+    from harken.core import Recognizer, Transcript
     from harken.inference.config import EngineConfig
+    from harken.inference.files import FileResult
+
+_Task: TypeAlias = tuple[str, Path | None]  # an audio file, and the file for its transcript
+_TOLD_TO_SERVERS = {"language", "hotwords"}
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model folder, such as runs/NAME/model.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -81,32 +86,14 @@ def transcribe(
     One file's transcript is printed as it is; with several, each line names its file, and with --routes the language.
     A file that cannot be read is reported and the others go on; the exit code is 2 then.
     """
-    from harken.core import InputError
-    from harken.inference.engines import load
-    from harken.inference.files import transcribe_files
-    from harken.inference.formats import FORMATS, render
-
-    settings = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
+    local = {"device": device, "precision": precision, "threads": threads, "language": language, "task": task}
     ctc = {"lm": lm, "lm_weight": lm_weight, "hotwords": hotwords}
     whisper = {"word_times": word_times}
-    kept = {"language", "hotwords"}
-    local = {"routes": routes, "engine": engine, "beam": beam, **settings, **ctc, **whisper}
-    check_server_options(server, api_key_env, {name: local[name] for name in local if name not in kept})
-    if server is None and (model is None) == (routes is None):
-        what = "There is no model." if model is None else "--model and --routes exclude each other."
-        raise InputError(what, hint="Give one of --model and --routes.")
-    style = "json" if json_output else style
-    if style not in FORMATS:
-        raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
-    if resume and out is None:
-        raise InputError("--resume needs --out.", hint="Only transcripts that were written can be left out.")
-    named = [found for file in files for found in _files_of(file)]
-    targets = _targets(named, out, style)
-    left = [
-        (file, target) for (file, _), target in zip(named, targets, strict=True) if not (resume and _is_file(target))
-    ]
-    if len(left) < len(named):
-        note(f"{counted(len(named) - len(left), 'file')} of {len(named)} have a transcript already.")
+    given = {"routes": routes, "engine": engine, "beam": beam, **local, **ctc, **whisper}
+    check_server_options(server, api_key_env, {name: given[name] for name in given if name not in _TOLD_TO_SERVERS})
+    _check_choice(model, routes, server)
+    style = _checked_style("json" if json_output else style)
+    named, left = _left_to_do(files, out, style, resume)
     if not left:
         return
     paths = [file for file, _ in left]
@@ -114,13 +101,72 @@ def transcribe(
         results = server_results(
             server, paths, api_key_env=api_key_env, model=model, language=language, hotwords=hotwords
         )
-    elif model is None:
-        assert routes is not None
-        recognizer = _router(routes, {"engine": engine, **settings, "beam": beam, **ctc, **whisper})
-        results = transcribe_files(recognizer, paths)
     else:
-        config = engine_config(model, settings, beam=beam, ctc=ctc, whisper=whisper)
-        results = transcribe_files(load(model, engine=engine, config=config), paths)
+        results = _heard_here(paths, model, routes, given, local=local, ctc=ctc, whisper=whisper)
+    give = partial(_give, style=style, tidy=tidy, several=named > 1, detected=routes is not None)
+    failed = _give_all(results, left, give)
+    if failed:
+        note(f"{counted(failed, 'file')} of {named} could not be transcribed.")
+        raise typer.Exit(2)
+
+
+def _check_choice(model: Path | None, routes: Path | None, server: str | None) -> None:
+    """On this machine exactly one of a model and routes transcribes."""
+    from harken.core import InputError
+
+    if server is None and (model is None) == (routes is None):
+        what = "There is no model." if model is None else "--model and --routes exclude each other."
+        raise InputError(what, hint="Give one of --model and --routes.")
+
+
+def _checked_style(style: str) -> str:
+    from harken.core import InputError
+    from harken.inference.formats import FORMATS
+
+    if style not in FORMATS:
+        raise InputError(f"--format is {style!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
+    return style
+
+
+def _left_to_do(files: Sequence[str], out: Path | None, style: str, resume: bool) -> tuple[int, list[_Task]]:
+    """How many audio files are named, and those left to transcribe, each with the file for its transcript if any."""
+    from harken.core import InputError
+
+    if resume and out is None:
+        raise InputError("--resume needs --out.", hint="Only transcripts that were written can be left out.")
+    named = [found for file in files for found in audio_files_of(file)]
+    tasks = [(file, target) for (file, _), target in zip(named, targets(named, out, style), strict=True)]
+    left = [(file, target) for file, target in tasks if not (resume and target is not None and target.is_file())]
+    if len(left) < len(named):
+        note(f"{counted(len(named) - len(left), 'file')} of {len(named)} have a transcript already.")
+    return len(named), left
+
+
+def _heard_here(
+    paths: Sequence[str],
+    model: Path | None,
+    routes: Path | None,
+    given: Mapping[str, Any],
+    *,
+    local: Mapping[str, Any],
+    ctc: Mapping[str, Any],
+    whisper: Mapping[str, Any],
+) -> "Iterator[FileResult]":
+    """The results of a model or of a router on this machine."""
+    from harken.inference.engines import load
+    from harken.inference.files import transcribe_files
+
+    if model is None:
+        assert routes is not None
+        return transcribe_files(_router(routes, {name: given[name] for name in given if name != "routes"}), paths)
+    config = engine_config(model, local, beam=given["beam"], ctc=ctc, whisper=whisper)
+    return transcribe_files(load(model, engine=given["engine"], config=config), paths)
+
+
+def _give_all(
+    results: "Iterable[FileResult]", left: Sequence[_Task], give: "Callable[[str, Transcript, Path | None], None]"
+) -> int:
+    """Give every transcript as it comes, complain of every file without one, and return how many those are."""
     failed = 0
     with progress_on_stderr("transcribing") as progress:
         for number, (result, (_, target)) in enumerate(zip(results, left, strict=True), start=1):
@@ -128,13 +174,26 @@ def transcribe(
                 failed += 1
                 complain(str(result.error))
             else:
-                text = render(_tidied(result.transcript) if tidy else result.transcript, style)
-                heard = (result.transcript.language or "") if routes is not None else None
-                _give(result.path, text, style, target, several=len(named) > 1, language=heard)
+                give(result.path, result.transcript, target)
             progress(number, len(left))
-    if failed:
-        note(f"{counted(failed, 'file')} of {len(named)} could not be transcribed.")
-        raise typer.Exit(2)
+    return failed
+
+
+def _give(
+    path: str, transcript: "Transcript", target: Path | None, *, style: str, tidy: bool, several: bool, detected: bool
+) -> None:
+    """Print a transcript, or write it to its file. The language is told where it was `detected`, "" in doubt."""
+    from harken.inference.formats import render
+
+    text = render(tidied(transcript) if tidy else transcript, style)
+    language = (transcript.language or "") if detected else None
+    if target is None:
+        typer.echo(with_name(path, text, style, language) if several else text, nl=False)
+        return
+    from harken.core.files import write_text
+
+    write_text(target, text)
+    note(f"{path} -> {target}" + (f" ({language})" if language else ""))
 
 
 def _router(routes: Path, options: Mapping[str, Any]) -> "Recognizer":
@@ -166,105 +225,3 @@ def engine_config(
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, False)}
-
-
-def _tidied(transcript: "Transcript") -> "Transcript":
-    from dataclasses import replace
-
-    from harken.text import tidy_transcript
-
-    def tidied(text: str) -> str:
-        return tidy_transcript(text, capitalize=True)
-
-    segments = tuple(
-        replace(segment, text=tidied(segment.text), words=_tidied_words(segment.words, tidied))
-        for segment in transcript.segments
-    )
-    return replace(transcript, text=tidied(transcript.text), segments=segments)
-
-
-def _tidied_words(words: Sequence["Word"], tidied: Callable[[str], str]) -> tuple["Word", ...]:
-    """Words as they are written in the tidied text; a stop that was a word of its own joins the word before it."""
-    from dataclasses import replace
-
-    text = " ".join(word.text for word in words)
-    tidy = tidied(text)
-    closed = _gaps(text) - _gaps(tidy)
-    # Tidying changes letters one for one, and otherwise spaces only.
-    letters = [index for index, letter in enumerate(tidy) if not letter.isspace()]
-    found: list[Word] = []
-    place = 0
-    for word in words:
-        length = len("".join(word.text.split()))
-        written = tidy[letters[place] : letters[place + length - 1] + 1] if length else ""
-        if place in closed:
-            found[-1] = replace(found[-1], text=found[-1].text + written, end_s=max(found[-1].end_s, word.end_s))
-        else:
-            found.append(replace(word, text=written))
-        place += length
-    return tuple(found)
-
-
-def _gaps(text: str) -> set[int]:
-    """How many letters stand before the end of each word."""
-    return set(accumulate(map(len, text.split())))
-
-
-def _give(path: str, text: str, style: str, target: Path | None, *, several: bool, language: str | None) -> None:
-    """Print a transcript, or write it to its file. `language` is shown where it was to be detected, "" in doubt."""
-    if target is None:
-        typer.echo(_named(path, text, style, language) if several else text, nl=False)
-        return
-    from harken.core.files import write_text
-
-    write_text(target, text)
-    note(f"{path} -> {target}" + (f" ({language})" if language else ""))
-
-
-def _files_of(file: str) -> list[tuple[str, Path]]:
-    """The file itself, or the audio files anywhere below a folder, in the order of their names. With each, what its
-    transcript is called but for the ending: the file's name, within a folder its path from there.
-    """
-    from harken.core import InputError
-
-    folder = Path(file)
-    if not folder.is_dir():
-        return [(file, Path(Path(file).stem))]
-    from harken.data.importers.candidates import audio_files
-
-    found = [(str(path), path.relative_to(folder).with_suffix("")) for path in audio_files(folder)]
-    if not found:
-        raise InputError(f"{file} holds no audio files.", hint="Name the files, or another folder.")
-    return found
-
-
-def _targets(named: Sequence[tuple[str, Path]], out: Path | None, style: str) -> list[Path | None]:
-    """A transcript file for each input, None without `out`; refused where two inputs would share one."""
-    from harken.core import InputError
-
-    if out is None:
-        return [None] * len(named)
-    firsts: dict[Path, str] = {}
-    for file, name in named:
-        target = out / name.with_name(f"{name.name}.{style}")
-        if target in firsts:
-            raise InputError(
-                f"{firsts[target]} and {file} would both be written to {target}.",
-                hint="Transcribe one of them by itself, with another folder for --out.",
-            )
-        firsts[target] = file
-    return list(firsts)
-
-
-def _is_file(target: Path | None) -> bool:
-    return target is not None and target.is_file()
-
-
-def _named(path: str, text: str, style: str, language: str | None) -> str:
-    if style == "txt":
-        return f"{path}\t{text}" if language is None else f"{path}\t{language}\t{text}"
-    if style == "json":
-        import json
-
-        return json.dumps({"file": path, **json.loads(text)}, ensure_ascii=False) + "\n"
-    return f"# {path}\n{text}\n"

@@ -12,9 +12,11 @@ _BY_HOME = {
     "events": (
         "FLUSH", "Committed", "Endpoint", "Final", "Flush", "Hypothesis", "StreamEvent", "StreamProblem",
     ),
-    "live": ("Encoding",),
+    "calls": ("TranscribeOptions",),
+    "live": ("Encoding", "StreamKeywords"),
     "results": (
-        "Check", "Health", "Job", "JobResult", "Problem", "Readiness", "ServedModel", "Timings", "TranscriptionResult",
+        "Check", "Health", "Job", "JobResult", "ModelFacts", "Problem", "Readiness", "ServedModel", "Timings",
+        "TranscriptionResult",
     ),
     "sync_client": ("HarkenClient",),
     "sync_live": ("StreamSession",),

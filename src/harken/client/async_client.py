@@ -13,23 +13,21 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from harken.client import calls
 from harken.client.address import ServerAddress
 from harken.client.async_live import AsyncStreamSession, open_session, stream_events
-from harken.client.calls import Call
-from harken.client.errors import ConnectionLost, ServerError
+from harken.client.calls import Call, TranscribeOptions
+from harken.client.errors import ServerError
 from harken.client.events import Flush, StreamEvent
-from harken.client.live import Encoding, StreamOptions
-from harken.client.results import Health, Job, JobResult, Readiness, ServedModel, TranscriptionResult
-from harken.client.retries import retry_wait_s
+from harken.client.live import StreamKeywords, StreamOptions
+from harken.client.results import Health, Job, JobResult, ModelFacts, Readiness, ServedModel, TranscriptionResult
 from harken.client.uploads import Audio
 from harken.core import HarkenError
 
@@ -76,34 +74,15 @@ class AsyncHarkenClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def transcribe(
-        self,
-        audio: Audio,
-        *,
-        model: str | None = None,
-        language_hint: str | None = None,
-        word_times: bool = False,
-        hotwords: Sequence[str] = (),
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> TranscriptionResult:
-        """The text of a file, which is sent as it is read. `language_hint` is a BCP-47 tag, `temperature` 0 to 1.
+    async def transcribe(self, audio: Audio, **options: Unpack[TranscribeOptions]) -> TranscriptionResult:
+        """The text of a file, which is sent as it is read; `TranscribeOptions` says what may be asked for.
 
         Raises InputError for a path that is no file, and for options no server takes.
         """
-        call = calls.transcribe_call(
-            audio,
-            model=model,
-            language_hint=language_hint,
-            word_times=word_times,
-            hotwords=hotwords,
-            prompt=prompt,
-            temperature=temperature,
-        )
-        return await self._send(call)
+        return await self._send(calls.transcribe_call(audio, **options))
 
     def transcribe_many(
-        self, paths: Iterable[P], *, concurrency: int = 4, **options: Any
+        self, paths: Iterable[P], *, concurrency: int = 4, **options: Unpack[TranscribeOptions]
     ) -> AsyncGenerator[tuple[P, TranscriptionResult | HarkenError], None]:
         """Each path with its result, or with the error that says why there is none, in order.
 
@@ -114,7 +93,7 @@ class AsyncHarkenClient:
         return self._many(iter(paths), concurrency, options)
 
     async def _many(
-        self, paths: Iterator[P], concurrency: int, options: Mapping[str, Any]
+        self, paths: Iterator[P], concurrency: int, options: TranscribeOptions
     ) -> AsyncGenerator[tuple[P, TranscriptionResult | HarkenError], None]:
         places = asyncio.Semaphore(concurrency)
 
@@ -143,6 +122,14 @@ class AsyncHarkenClient:
     async def models(self) -> tuple[ServedModel, ...]:
         return await self._send(calls.models_call())
 
+    async def swap_model(self, name: str, path: str) -> ModelFacts:
+        """Puts the model in a folder of the server's behind a name; no request notices. It needs a key with the scope
+        `admin`, and returns once every new request gets the new model. Raises RequestRefused where that cannot be
+        loaded (the old one stays) or another exchange of the name is under way, AccessRefused for a folder outside
+        those that the server allows.
+        """
+        return await self._send(calls.swap_call(name, path))
+
     async def health(self) -> Health:
         """That the server runs at all."""
         return await self._send(calls.health_call())
@@ -155,27 +142,10 @@ class AsyncHarkenClient:
         return await self._send(calls.stats_call())
 
     async def submit_batch(
-        self,
-        audio: Iterable[Audio],
-        *,
-        webhook: str | None = None,
-        model: str | None = None,
-        language_hint: str | None = None,
-        word_times: bool = False,
-        hotwords: Sequence[str] = (),
-        prompt: str | None = None,
-        temperature: float | None = None,
+        self, audio: Iterable[Audio], *, webhook: str | None = None, **options: Unpack[TranscribeOptions]
     ) -> Job:
         """A job of many files. `webhook` is an https URL that the server calls once all have ended."""
-        fields = calls.option_fields(
-            model=model,
-            language_hint=language_hint,
-            word_times=word_times,
-            hotwords=hotwords,
-            prompt=prompt,
-            temperature=temperature,
-        )
-        return await self._send(calls.submit_call(list(audio), fields, webhook))
+        return await self._send(calls.submit_call(list(audio), webhook, **options))
 
     async def job(self, id_: str) -> Job:
         return await self._send(calls.job_call(id_))
@@ -195,40 +165,21 @@ class AsyncHarkenClient:
 
     async def wait(self, id_: str, *, poll_s: float = 1.0, timeout_s: float | None = None) -> Job:
         """The job once it has ended, asked for every `poll_s`. Raises ConnectionLost after `timeout_s`."""
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        began_s = time.monotonic()
         while not (job := await self.job(id_)).ended:
-            if until_s is not None and time.monotonic() >= until_s:
-                raise ConnectionLost(f"Job {id_} has not ended within {timeout_s:g} s.", hint="Wait for it again.")
+            calls.check_patience(id_, time.monotonic() - began_s, timeout_s)
             await self._sleep(poll_s)
         return job
 
     @asynccontextmanager
-    async def open_stream(
-        self,
-        *,
-        sample_rate_hz: int,
-        encoding: Encoding = "linear16",
-        channels: int = 1,
-        model: str | None = None,
-        language: str | None = None,
-        endpoint_pause_s: float | None = None,
-        keepalive_s: float = 5.0,
-    ) -> AsyncIterator[AsyncStreamSession]:
+    async def open_stream(self, **options: Unpack[StreamKeywords]) -> AsyncIterator[AsyncStreamSession]:
         """A live stream that the caller sends to and iterates, in tasks of its own making."""
-        options = StreamOptions(
-            sample_rate_hz=sample_rate_hz,
-            encoding=encoding,
-            channels=channels,
-            model=model,
-            language=language,
-            endpoint_pause_s=endpoint_pause_s,
-            keepalive_s=keepalive_s,
-        )
+        heard = StreamOptions(**options)
         async with AsyncExitStack() as stack:
-            yield await self._patiently(lambda: stack.enter_async_context(open_session(self._server, options)))
+            yield await self._patiently(lambda: stack.enter_async_context(open_session(self._server, heard)))
 
     async def stream(
-        self, audio: AsyncIterable[bytes | Flush], *, realtime: bool = False, **options: Any
+        self, audio: AsyncIterable[bytes | Flush], *, realtime: bool = False, **options: Unpack[StreamKeywords]
     ) -> AsyncGenerator[StreamEvent, None]:
         """The events of live audio while a task sends it; `options` are those of `open_stream`.
 
@@ -264,9 +215,7 @@ class AsyncHarkenClient:
             try:
                 return await work()
             except ServerError as err:
-                harmless = call is not None and call.harmless_twice
-                wait_s = retry_wait_s(err, attempt=attempt, retries=self._server.retries, harmless_twice=harmless)
-                if wait_s is None or (call is not None and not call.repeatable):
+                if (wait_s := calls.pause_s(err, attempt, self._server, call)) is None:
                     raise
             await self._sleep(wait_s)
             attempt += 1

@@ -25,6 +25,7 @@ from harken.client.live import (
     opening_error,
     socket_settings,
 )
+from harken.client.session import SessionState, close_code
 
 
 @asynccontextmanager
@@ -56,13 +57,13 @@ async def _begin(
     except TimeoutError as err:
         raise no_answer(server) from err
     except ConnectionClosed as err:
-        raise close_error(_code(err), None) from err
+        raise close_error(close_code(err), None) from err
     if conversation.ready is None:
         raise opening_error(event)
     return conversation.ready
 
 
-class AsyncStreamSession:
+class AsyncStreamSession(SessionState):
     """A live stream. Iterating gives its events, up to the final one that follows `finish`; other tasks may call the
     rest meanwhile. `model` is the name of the model that hears it.
     """
@@ -75,14 +76,8 @@ class AsyncStreamSession:
         options: StreamOptions,
         server: ServerAddress,
     ) -> None:
+        super().__init__(conversation, ready, options, server)
         self._socket = socket
-        self._conversation = conversation
-        self._options = options
-        self._server = server
-        self._sent_s = time.monotonic()
-        self._finished_s: float | None = None
-        self.model = ready.model
-        self.id = ready.session_id
 
     async def send(self, audio: bytes) -> None:
         """More audio, of any length. Returns once the network took it; raises the reason of a stream that ended."""
@@ -104,15 +99,11 @@ class AsyncStreamSession:
         while True:
             try:
                 event = self._conversation.hear(await asyncio.wait_for(self._socket.recv(), POLL_S))
-            except TimeoutError as err:
-                late = self._finished_s is not None and (
-                    time.monotonic() - max(heard_s, self._finished_s) > self._server.timeout_s
-                )
-                if late:
-                    raise no_answer(self._server) from err
+            except TimeoutError:
+                self._check_patience(heard_s)
                 continue
             except ConnectionClosed as err:
-                if (error := self._conversation.end(_code(err))) is not None:
+                if (error := self._end(err)) is not None:
                     raise error from err
                 return
             heard_s = time.monotonic()
@@ -139,19 +130,17 @@ class AsyncStreamSession:
         with suppress(ServerError):
             while True:
                 await asyncio.sleep(wait_s)
-                quiet_s = time.monotonic() - self._sent_s
                 if self._finished_s is not None:
                     return
-                if quiet_s >= self._options.keepalive_s:
+                if (wait_s := self._keepalive_in_s()) <= 0:
                     await self._send(KEEPALIVE)
-                    quiet_s = 0.0
-                wait_s = self._options.keepalive_s - quiet_s
+                    wait_s = self._options.keepalive_s
 
     async def _send(self, message: str | bytes) -> None:
         try:
             await self._socket.send(message)
         except ConnectionClosed as err:
-            raise self._conversation.end(_code(err)) or close_error(None, None) from err
+            raise self._refusal(err) from err
 
     async def close(self) -> None:
         """Leave the stream, finished or not."""
@@ -189,7 +178,3 @@ async def _stop(task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # seen: it was raised where it belongs, or the caller has left
-
-
-def _code(error: ConnectionClosed) -> int | None:
-    return error.rcvd.code if error.rcvd is not None else None

@@ -5,29 +5,45 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
 
 from harken.client.address import CONNECT_S, ServerAddress
 from harken.client.errors import ConnectionLost, ServerError, ServerUnreachable, UnexpectedAnswer, answer_error
+from harken.client.json_body import JsonBody
 from harken.client.results import (
     Health,
     Job,
     JobAnswer,
     JobResult,
+    ModelFacts,
     Readiness,
     ResultPage,
     ServedModel,
     TranscriptionResult,
     read,
 )
+from harken.client.retries import retry_wait_s
 from harken.client.uploads import Audio, Form, upload_of
 from harken.core import InputError
 
 T = TypeVar("T")
 RESULTS_PAGE = 100
+
+
+class TranscribeOptions(TypedDict, total=False):
+    """How files are to be heard; None and what is absent leave it to the server. `language_hint` is a BCP-47 tag,
+    `temperature` 0 to 1.
+    """
+
+    model: str | None
+    language_hint: str | None
+    word_times: bool
+    hotwords: Sequence[str]
+    prompt: str | None
+    temperature: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +53,7 @@ class Call(Generic[T]):
     method: str
     path: str
     parse: Callable[[Any], T]
-    form: Form | None = None
+    form: Form | JsonBody | None = None
     idempotency_key: str | None = None
     good: tuple[int, ...] = (200,)
 
@@ -72,6 +88,20 @@ class Call(Generic[T]):
         return self.parse(data)
 
 
+def pause_s(error: ServerError, attempt: int, server: ServerAddress, call: Call[Any] | None) -> float | None:
+    """Seconds until what failed is tried once more, None where it is not: see `retry_wait_s`. No call: a stream."""
+    if call is not None and not call.repeatable:
+        return None
+    harmless = call is not None and call.harmless_twice
+    return retry_wait_s(error, attempt=attempt, retries=server.retries, harmless_twice=harmless)
+
+
+def check_patience(job_id: str, waited_s: float, timeout_s: float | None) -> None:
+    """Raises ConnectionLost once a job was waited for as long as that."""
+    if timeout_s is not None and waited_s >= timeout_s:
+        raise ConnectionLost(f"Job {job_id} has not ended within {timeout_s:g} s.", hint="Wait for it again.")
+
+
 def timeouts(server: ServerAddress) -> httpx.Timeout:
     return httpx.Timeout(server.timeout_s, connect=min(CONNECT_S, server.timeout_s))
 
@@ -93,8 +123,12 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def transcribe_call(
-    audio: Audio,
+def transcribe_call(audio: Audio, **options: Unpack[TranscribeOptions]) -> Call[TranscriptionResult]:
+    form = Form([*_option_fields(**options), ("format", "json")], [("file", upload_of(audio))])
+    return Call(method="POST", path="/transcribe", form=form, parse=_reader(TranscriptionResult))
+
+
+def _option_fields(
     *,
     model: str | None = None,
     language_hint: str | None = None,
@@ -102,32 +136,6 @@ def transcribe_call(
     hotwords: Sequence[str] = (),
     prompt: str | None = None,
     temperature: float | None = None,
-) -> Call[TranscriptionResult]:
-    form = Form(
-        [
-            *option_fields(
-                model=model,
-                language_hint=language_hint,
-                word_times=word_times,
-                hotwords=hotwords,
-                prompt=prompt,
-                temperature=temperature,
-            ),
-            ("format", "json"),
-        ],
-        [("file", upload_of(audio))],
-    )
-    return Call(method="POST", path="/transcribe", form=form, parse=_reader(TranscriptionResult))
-
-
-def option_fields(
-    *,
-    model: str | None,
-    language_hint: str | None,
-    word_times: bool,
-    hotwords: Sequence[str],
-    prompt: str | None,
-    temperature: float | None,
 ) -> list[tuple[str, str]]:
     """The fields of the options that were given. Raises InputError for what no server takes."""
     given = {
@@ -169,6 +177,15 @@ def models_call() -> Call[tuple[ServedModel, ...]]:
     return Call(method="GET", path="/v1/models", parse=parse)
 
 
+def swap_call(name: str, path: str) -> Call[ModelFacts]:
+    return Call(
+        method="PUT",
+        path=f"/models/{quote(name, safe='')}",
+        form=JsonBody({"path": path}),
+        parse=_reader(ModelFacts),
+    )
+
+
 def health_call() -> Call[Health]:
     return Call(method="GET", path="/health", parse=_reader(Health))
 
@@ -182,12 +199,12 @@ def stats_call() -> Call[Mapping[str, Any]]:
     return Call(method="GET", path="/stats", parse=_mapping)
 
 
-def submit_call(audio: Sequence[Audio], fields: Sequence[tuple[str, str]], webhook: str | None) -> Call[Job]:
+def submit_call(audio: Sequence[Audio], webhook: str | None = None, **options: Unpack[TranscribeOptions]) -> Call[Job]:
     """A job, even of few files. Its key makes it one job, however often the request has to be sent."""
     if not audio:
         raise InputError("There are no files to submit.", hint="Give one or more.")
     told = [("webhook", webhook)] if webhook is not None else []
-    form = Form([*fields, *told, ("mode", "job")], [("files", upload_of(item)) for item in audio])
+    form = Form([*_option_fields(**options), *told, ("mode", "job")], [("files", upload_of(item)) for item in audio])
     key = secrets.token_hex(16)
     return Call(method="POST", path="/transcribe/batch", form=form, idempotency_key=key, parse=_job, good=(202,))
 

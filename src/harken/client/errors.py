@@ -98,6 +98,8 @@ def answer_error(status: int, headers: Mapping[str, str], body: bytes) -> Server
         hint = f"The server sends on to {place}; give the client that address."
     elif not hint and status == 401:
         hint = "Give a key that the server knows."
+    elif not hint and status == 404:
+        hint = "Check that the address is that of a Harken server."
     return kind(
         _clean(found.get("message")) or f"The server answered with status {status}.",
         hint=hint,

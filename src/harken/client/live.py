@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Required, TypeAlias, TypedDict
 
 from harken.client.address import CONNECT_S, ServerAddress
 from harken.client.errors import (
@@ -33,6 +33,18 @@ _LOG.setLevel(logging.WARNING)  # below, the library that uses it writes out the
 
 Encoding: TypeAlias = Literal["linear16", "linear32", "mulaw", "alaw", "opus"]
 _SAMPLE_BYTES: Mapping[str, int] = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
+
+
+class StreamKeywords(TypedDict, total=False):
+    """The fields of `StreamOptions`, to be given by name."""
+
+    sample_rate_hz: Required[int]
+    encoding: Encoding
+    channels: int
+    model: str | None
+    language: str | None
+    endpoint_pause_s: float | None
+    keepalive_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,21 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a server says of a model that it was given. `path` is the folder on the server, `created_s` Unix time."""
+
+    name: str
+    family: str
+    sample_rate_hz: int
+    path: str
+    languages: tuple[str, ...] = ()
+    created_s: int | None = None
+    loaded: bool = False
+    can_translate: bool = False
+    can_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """That the process runs."""
 
@@ -90,8 +105,8 @@ JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Many files given at once: `items` is how many, the other counts say how many of them stand where. Times are Unix
-    seconds.
+    """Many files given at once: `items` is how many, the other counts say how many of them stand where; `held_up` are
+    those of the queued and running ones that wait for something the server lacks. Times are Unix seconds.
     """
 
     id: str
@@ -99,6 +114,7 @@ class Job:
     items: int
     queued: int = 0
     running: int = 0
+    held_up: int = 0
     done: int = 0
     failed: int = 0
     cancelled: int = 0

@@ -3,22 +3,21 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from harken.client import calls
 from harken.client.address import ServerAddress
-from harken.client.calls import Call
-from harken.client.errors import ConnectionLost, ServerError
+from harken.client.calls import Call, TranscribeOptions
+from harken.client.errors import ServerError
 from harken.client.events import Flush, StreamEvent
-from harken.client.live import Encoding, StreamOptions
-from harken.client.results import Health, Job, JobResult, Readiness, ServedModel, TranscriptionResult
-from harken.client.retries import retry_wait_s
+from harken.client.live import StreamKeywords, StreamOptions
+from harken.client.results import Health, Job, JobResult, ModelFacts, Readiness, ServedModel, TranscriptionResult
 from harken.client.sync_live import StreamSession, open_session, stream_events
 from harken.client.uploads import Audio
 from harken.core import HarkenError
@@ -66,34 +65,15 @@ class HarkenClient:
     def close(self) -> None:
         self._http.close()
 
-    def transcribe(
-        self,
-        audio: Audio,
-        *,
-        model: str | None = None,
-        language_hint: str | None = None,
-        word_times: bool = False,
-        hotwords: Sequence[str] = (),
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> TranscriptionResult:
-        """The text of a file, which is sent as it is read. `language_hint` is a BCP-47 tag, `temperature` 0 to 1.
+    def transcribe(self, audio: Audio, **options: Unpack[TranscribeOptions]) -> TranscriptionResult:
+        """The text of a file, which is sent as it is read; `TranscribeOptions` says what may be asked for.
 
         Raises InputError for a path that is no file, and for options no server takes.
         """
-        call = calls.transcribe_call(
-            audio,
-            model=model,
-            language_hint=language_hint,
-            word_times=word_times,
-            hotwords=hotwords,
-            prompt=prompt,
-            temperature=temperature,
-        )
-        return self._send(call)
+        return self._send(calls.transcribe_call(audio, **options))
 
     def transcribe_many(
-        self, paths: Iterable[P], *, concurrency: int = 4, **options: Any
+        self, paths: Iterable[P], *, concurrency: int = 4, **options: Unpack[TranscribeOptions]
     ) -> Iterator[tuple[P, TranscriptionResult | HarkenError]]:
         """Each path with its result, or with the error that says why there is none, in order.
 
@@ -104,7 +84,7 @@ class HarkenClient:
         return self._many(iter(paths), concurrency, options)
 
     def _many(
-        self, paths: Iterator[P], concurrency: int, options: Mapping[str, Any]
+        self, paths: Iterator[P], concurrency: int, options: TranscribeOptions
     ) -> Iterator[tuple[P, TranscriptionResult | HarkenError]]:
         def one(path: P) -> TranscriptionResult | HarkenError:
             try:
@@ -129,6 +109,14 @@ class HarkenClient:
     def models(self) -> tuple[ServedModel, ...]:
         return self._send(calls.models_call())
 
+    def swap_model(self, name: str, path: str) -> ModelFacts:
+        """Puts the model in a folder of the server's behind a name; no request notices. It needs a key with the scope
+        `admin`, and returns once every new request gets the new model. Raises RequestRefused where that cannot be
+        loaded (the old one stays) or another exchange of the name is under way, AccessRefused for a folder outside
+        those that the server allows.
+        """
+        return self._send(calls.swap_call(name, path))
+
     def health(self) -> Health:
         """That the server runs at all."""
         return self._send(calls.health_call())
@@ -141,27 +129,10 @@ class HarkenClient:
         return self._send(calls.stats_call())
 
     def submit_batch(
-        self,
-        audio: Iterable[Audio],
-        *,
-        webhook: str | None = None,
-        model: str | None = None,
-        language_hint: str | None = None,
-        word_times: bool = False,
-        hotwords: Sequence[str] = (),
-        prompt: str | None = None,
-        temperature: float | None = None,
+        self, audio: Iterable[Audio], *, webhook: str | None = None, **options: Unpack[TranscribeOptions]
     ) -> Job:
         """A job of many files. `webhook` is an https URL that the server calls once all have ended."""
-        fields = calls.option_fields(
-            model=model,
-            language_hint=language_hint,
-            word_times=word_times,
-            hotwords=hotwords,
-            prompt=prompt,
-            temperature=temperature,
-        )
-        return self._send(calls.submit_call(list(audio), fields, webhook))
+        return self._send(calls.submit_call(list(audio), webhook, **options))
 
     def job(self, id_: str) -> Job:
         return self._send(calls.job_call(id_))
@@ -180,40 +151,21 @@ class HarkenClient:
 
     def wait(self, id_: str, *, poll_s: float = 1.0, timeout_s: float | None = None) -> Job:
         """The job once it has ended, asked for every `poll_s`. Raises ConnectionLost after `timeout_s`."""
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        began_s = time.monotonic()
         while not (job := self.job(id_)).ended:
-            if until_s is not None and time.monotonic() >= until_s:
-                raise ConnectionLost(f"Job {id_} has not ended within {timeout_s:g} s.", hint="Wait for it again.")
+            calls.check_patience(id_, time.monotonic() - began_s, timeout_s)
             self._sleep(poll_s)
         return job
 
     @contextmanager
-    def open_stream(
-        self,
-        *,
-        sample_rate_hz: int,
-        encoding: Encoding = "linear16",
-        channels: int = 1,
-        model: str | None = None,
-        language: str | None = None,
-        endpoint_pause_s: float | None = None,
-        keepalive_s: float = 5.0,
-    ) -> Iterator[StreamSession]:
+    def open_stream(self, **options: Unpack[StreamKeywords]) -> Iterator[StreamSession]:
         """A live stream that the caller sends to and iterates, in threads of its own making."""
-        options = StreamOptions(
-            sample_rate_hz=sample_rate_hz,
-            encoding=encoding,
-            channels=channels,
-            model=model,
-            language=language,
-            endpoint_pause_s=endpoint_pause_s,
-            keepalive_s=keepalive_s,
-        )
+        heard = StreamOptions(**options)
         with ExitStack() as stack:
-            yield self._patiently(lambda: stack.enter_context(open_session(self._server, options)))
+            yield self._patiently(lambda: stack.enter_context(open_session(self._server, heard)))
 
     def stream(
-        self, audio: Iterable[bytes | Flush], *, realtime: bool = False, **options: Any
+        self, audio: Iterable[bytes | Flush], *, realtime: bool = False, **options: Unpack[StreamKeywords]
     ) -> Iterator[StreamEvent]:
         """The events of live audio while a thread sends it; `options` are those of `open_stream`.
 
@@ -245,9 +197,7 @@ class HarkenClient:
             try:
                 return work()
             except ServerError as err:
-                harmless = call is not None and call.harmless_twice
-                wait_s = retry_wait_s(err, attempt=attempt, retries=self._server.retries, harmless_twice=harmless)
-                if wait_s is None or (call is not None and not call.repeatable):
+                if (wait_s := calls.pause_s(err, attempt, self._server, call)) is None:
                     raise
             self._sleep(wait_s)
             attempt += 1

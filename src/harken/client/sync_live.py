@@ -25,6 +25,7 @@ from harken.client.live import (
     opening_error,
     socket_settings,
 )
+from harken.client.session import SessionState, close_code
 
 
 @contextmanager
@@ -55,13 +56,13 @@ def _begin(
     except TimeoutError as err:
         raise no_answer(server) from err
     except ConnectionClosed as err:
-        raise close_error(_code(err), None) from err
+        raise close_error(close_code(err), None) from err
     if conversation.ready is None:
         raise opening_error(event)
     return conversation.ready
 
 
-class StreamSession:
+class StreamSession(SessionState):
     """A live stream. Iterating gives its events, up to the final one that follows `finish`; the rest may be called
     from any thread meanwhile. `model` is the name of the model that hears it.
     """
@@ -74,15 +75,9 @@ class StreamSession:
         options: StreamOptions,
         server: ServerAddress,
     ) -> None:
+        super().__init__(conversation, ready, options, server)
         self._socket = socket
-        self._conversation = conversation
-        self._options = options
-        self._server = server
-        self._sent_s = time.monotonic()
-        self._finished_s: float | None = None
         self._closing = threading.Event()
-        self.model = ready.model
-        self.id = ready.session_id
         self._keeper = threading.Thread(target=self._keep_alive, name="harken-keepalive", daemon=True)
         self._keeper.start()
 
@@ -106,15 +101,11 @@ class StreamSession:
         while True:
             try:
                 event = self._conversation.hear(self._socket.recv(timeout=POLL_S))
-            except TimeoutError as err:
-                late = self._finished_s is not None and (
-                    time.monotonic() - max(heard_s, self._finished_s) > self._server.timeout_s
-                )
-                if late:
-                    raise no_answer(self._server) from err
+            except TimeoutError:
+                self._check_patience(heard_s)
                 continue
             except ConnectionClosed as err:
-                if (error := self._conversation.end(_code(err))) is not None:
+                if (error := self._end(err)) is not None:
                     raise error from err
                 return
             heard_s = time.monotonic()
@@ -145,17 +136,15 @@ class StreamSession:
         try:
             self._socket.send(message)
         except ConnectionClosed as err:
-            raise self._conversation.end(_code(err)) or close_error(None, None) from err
+            raise self._refusal(err) from err
 
     def _keep_alive(self) -> None:
         wait_s = self._options.keepalive_s
         with suppress(ServerError):
             while not self._closing.wait(wait_s) and self._finished_s is None:
-                quiet_s = time.monotonic() - self._sent_s
-                if quiet_s >= self._options.keepalive_s:
+                if (wait_s := self._keepalive_in_s()) <= 0:
                     self._send(KEEPALIVE)
-                    quiet_s = 0.0
-                wait_s = self._options.keepalive_s - quiet_s
+                    wait_s = self._options.keepalive_s
 
 
 def stream_events(session: StreamSession, audio: Iterable[bytes | Flush], *, realtime: bool) -> Iterator[StreamEvent]:
@@ -179,7 +168,3 @@ def stream_events(session: StreamSession, audio: Iterable[bytes | Flush], *, rea
         if failures:
             raise failures[0] from None
         raise
-
-
-def _code(error: ConnectionClosed) -> int | None:
-    return error.rcvd.code if error.rcvd is not None else None

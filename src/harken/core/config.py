@@ -120,6 +120,8 @@ def _explain(kind: Any, problem: dict[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
     if problem["type"] == "value_error":  # our own words, which carry the value already
         return f"{where}: {message}" if path else message
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "use a list, such as [a, b]"
     return f"{where} is {problem['input']!r}; {message[0].lower()}{message[1:]}"
 
 

@@ -16,9 +16,10 @@ from starlette.routing import BaseRoute, Mount
 
 from harken.core import Strict
 from harken.http.addresses import Network, address_group, client_address
+from harken.http.cached_keys import CachedKeys
 from harken.http.credentials import credential_of
 from harken.http.errors import NotAllowed, NotAuthenticated, Unavailable
-from harken.http.keys import PREFIX, CachedKeys, KeyStore, holds, split_key
+from harken.http.keys import PREFIX, KeyStore, holds, split_key
 from harken.http.limits import Limiter
 from harken.http.principals import SCOPES, Principal
 from harken.http.tokens import JwtSettings, TokenVerifier, looks_like_token
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _OPEN_CHECK_S = 5.0  # how soon the first key closes an open server
+_KNOWN_S = 0.2  # longest wait for the store where it was open a moment ago
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class Authenticator:
         if self._looked_s is not None and (not self._open or self._monotonic() - self._looked_s < _OPEN_CHECK_S):
             return
         try:
-            self._open = not await self._keys.has_any()
+            self._open = not await self._keys.has_any(within_s=None if self._looked_s is None else _KNOWN_S)
         except Unavailable:
             if self._looked_s is None:  # nothing is known yet, so nobody is let in
                 raise

@@ -2,15 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, Headers
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harken.core import HarkenError, InputError, Strict
@@ -18,7 +14,6 @@ from harken.core.units import format_bytes
 from harken.http.error_responses import send_error
 from harken.http.errors import BodyTooLarge, BodyTooSlow
 
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _LINGER_S = 2.0
 
 
@@ -27,7 +22,7 @@ class BodySettings(Strict):
     """What the body of a request may be. `larger` gives other sizes to paths that begin with its keys.
 
     A body is too slow when nothing comes for `idle_s`, or less than `min_bytes_per_s` over `window_s` seconds spent
-    waiting for it.
+    waiting for it. `forms` are read or used at a time, with `form_bytes` of their files on disk.
     """
 
     max_bytes: int = 512 << 20
@@ -35,6 +30,8 @@ class BodySettings(Strict):
     idle_s: float = 15.0
     min_bytes_per_s: int = 512
     window_s: float = 20.0
+    forms: int = 128
+    form_bytes: int = 16 << 30
 
     def __post_init__(self) -> None:
         if min([self.max_bytes, *self.larger.values()]) < 1:
@@ -44,6 +41,9 @@ class BodySettings(Strict):
                 f"idle_s is {self.idle_s}, window_s {self.window_s}, min_bytes_per_s {self.min_bytes_per_s}; "
                 "use times above 0 and a rate of 0 or more"
             )
+
+        if self.forms < 1 or self.form_bytes < 1:
+            raise ValueError(f"forms is {self.forms}, form_bytes {self.form_bytes}; use 1 or more")
 
     def limit_for(self, path: str) -> int:
         longest = max((prefix for prefix in self.larger if path.startswith(prefix)), key=len, default=None)
@@ -189,26 +189,3 @@ async def _discard(receive: Receive) -> None:
                 pass
     except TimeoutError:
         return
-
-
-@asynccontextmanager
-async def read_form(
-    request: Request, *, max_files: int, max_fields: int, max_field_bytes: int
-) -> AsyncIterator[FormData]:
-    """The form a request carries; its temporary files live as long as the context.
-
-    Raises InputError for what is no form, is damaged, or has more parts than it may.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _FORMS:
-        raise InputError(f"The Content-Type is {kind[:100]!r}.", hint="Send multipart/form-data.")
-    try:
-        form = await request.form(max_files=max_files, max_fields=max_fields, max_part_size=max_field_bytes)
-    except HTTPException as err:
-        raise InputError(str(err.detail), hint="Check the form.") from err
-    except (FormParserError, ValueError) as err:  # ValueError: a charset that cannot be
-        raise InputError("The form cannot be read.", hint="Send multipart/form-data, with text in UTF-8.") from err
-    try:
-        yield form
-    finally:
-        await form.close()

@@ -135,32 +135,38 @@ def error_response(error: Exception, scope: Scope) -> Response:
         status, headers = error.status_code, dict(error.headers or {})
     if isinstance(error, RunFailed):
         log.error("a request failed: %s", error, exc_info=error)
+    elif isinstance(error, MissingPart):
+        log.warning("a request could not be served: %s", error)
     body = _shape(scope)(status, shown, request_id_of(scope))
     return JSONResponse(body, status_code=status, headers=headers | _headers(shown))
 
 
 def told_of(error: Exception) -> HarkenError:
-    """What the outside is told of an error: no traceback, and nothing of a failure of ours but that it happened."""
+    """What the outside is told of an error: no traceback, and nothing of a failure of ours but that it happened.
+
+    The words of a part that is missing and of a run that failed are for the log: they name files, machines and
+    accounts, and quote libraries.
+    """
     if isinstance(error, HTTPException):
-        kind = _ERROR_OF_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else InputError)
-        return kind(f"{error.detail or HTTPStatus(error.status_code).phrase}".rstrip(".")[:_LONGEST_MESSAGE] + ".")
+        ours = error.status_code >= 500
+        kind = _ERROR_OF_STATUS.get(error.status_code, InternalError if ours else InputError)
+        words = "" if ours else f"{error.detail}"
+        return kind((words or HTTPStatus(error.status_code).phrase).rstrip(".")[:_LONGEST_MESSAGE] + ".")
     if isinstance(error, RequestValidationError | WebSocketRequestValidationError):
         return InputError(_invalid(error), hint="Check the request against the API's description.")
     if isinstance(error, RunFailed):
-        return _failed(error)
-    if isinstance(error, InputError | ServiceRefused | MissingPart):
+        return _unworded(error, "The server could not finish this request.", "Try again")
+    if isinstance(error, MissingPart):
+        return _unworded(error, "The server lacks something that this request needs.", "Try again later")
+    if isinstance(error, InputError | ServiceRefused):
         return error
-    return _failed(InternalError(""))
+    return told_of(InternalError(""))
 
 
-def _failed(error: RunFailed) -> HarkenError:
-    """The kind of a failure without its words, which may name files and machines."""
+def _unworded(error: HarkenError, message: str, advice: str) -> HarkenError:
+    """The kind of an error in our words."""
     shown = type(error).__new__(type(error))
-    RunFailed.__init__(
-        shown,
-        "The server could not finish this request.",
-        hint="Try again; its log has the cause under the request id.",
-    )
+    HarkenError.__init__(shown, message, hint=f"{advice}; its log has the cause under the request id.")
     return shown
 
 

@@ -1,22 +1,17 @@
-"""API keys: how they look, how they are stored, and how they are found again within microseconds.
+"""API keys: how they look and how they are stored.
 
 A key is `hk_<id>_<secret>`. The secret is 256 random bits, so that its plain SHA-256 is stored: guessing is hopeless
 however fast the hash is, and the slow, salted hashes that people's passwords need would only cost us time.
 """
 
-import asyncio
 import hashlib
 import hmac
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harken.core import HarkenError, InputError
-from harken.http.errors import NotFound, Unavailable
+from harken.core import InputError
+from harken.http.errors import NotFound
 from harken.http.principals import Principal
 
 if TYPE_CHECKING:
@@ -24,8 +19,6 @@ if TYPE_CHECKING:
 
 PREFIX = "hk_"
 _SECRET_BYTES = 32
-_LOOKUP_S = 3.0  # longest wait for the database
-_MARK_USED_S = 60.0  # how exact `last_used_s` is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,101 +86,6 @@ def holds(record: KeyRecord | None, secret: str) -> bool:
     """Whether `secret` is that of `record`; takes as long for no record as for a wrong secret."""
     stored = record.secret_hash if record else "0" * 64
     return hmac.compare_digest(hash_secret(secret), stored) and record is not None
-
-
-class CachedKeys:
-    """Looks keys up in threads of its own, at most once in `ttl_s` for each id: so soon is a revocation known.
-
-    While the store does not answer, a key that was found in the last `outage_s` seconds still holds.
-    """
-
-    def __init__(
-        self,
-        store: KeyStore,
-        *,
-        ttl_s: float = 5.0,
-        outage_s: float = 3600.0,
-        max_ids: int = 10_000,
-        clock: Callable[[], float] = time.monotonic,
-        lookup_s: float = _LOOKUP_S,
-    ) -> None:
-        self._store = store
-        self._ttl_s = ttl_s
-        self._outage_s = outage_s
-        self._ask_again_s = 0.0  # during an outage
-        self._max_ids = max_ids
-        self._clock = clock
-        self._lookup_s = lookup_s
-        self._found: OrderedDict[str, tuple[float, KeyRecord | None]] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[Any]] = {}
-        self._marked_s: OrderedDict[str, float] = OrderedDict()
-        # Not the loop's own threads: a database that hangs must not keep other work from them.
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="harken-keys")
-
-    async def find(self, key_id: str) -> KeyRecord | None:
-        """The record, at most `ttl_s` old, or `outage_s` while the store does not answer. Raises Unavailable where it
-        does not and there is none.
-        """
-        known = self._found.get(key_id)
-        now_s = self._clock()
-        may_stand_in = known is not None and known[1] is not None and now_s - known[0] < self._outage_s
-        if known is None or (now_s - known[0] >= self._ttl_s and not (may_stand_in and now_s < self._ask_again_s)):
-            try:
-                record = await self._once(key_id, lambda: self._store.find(key_id))
-            except Unavailable:
-                if known is None or not may_stand_in:
-                    raise
-                self._ask_again_s = self._clock() + self._ttl_s  # others need not wait for the same answer
-            else:
-                known = (self._clock(), record)
-                self._found[key_id] = known
-                while len(self._found) > self._max_ids:
-                    self._found.popitem(last=False)
-        if key_id in self._found:
-            self._found.move_to_end(key_id)
-        return known[1]
-
-    async def has_any(self) -> bool:
-        return bool(await self._once("", self._store.has_any))
-
-    def remembers(self, key_id: str) -> bool:
-        """Whether this id was found before, however long ago."""
-        known = self._found.get(key_id)
-        return known is not None and known[1] is not None
-
-    def mark_used(self, record: KeyRecord, at_s: float) -> None:
-        """Note the use of a key, about once a minute, without waiting; it is lost when the store does not answer."""
-        last_s = self._marked_s.get(record.id, record.last_used_s or 0.0)
-        if at_s - last_s < _MARK_USED_S:
-            return
-        self._marked_s[record.id] = at_s
-        self._marked_s.move_to_end(record.id)
-        while len(self._marked_s) > self._max_ids:
-            self._marked_s.popitem(last=False)
-        self._threads.submit(self._store.mark_used, record.id, at_s)
-
-    async def close(self) -> None:
-        for task in list(self._asking.values()):
-            task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _once(self, name: str, question: Callable[[], Any]) -> Any:
-        """The answer to `question`; all who ask the same at the same time share one call."""
-        task = self._asking.get(name)
-        if task is None:
-            task = self._asking[name] = asyncio.create_task(self._ask(question))
-            task.add_done_callback(lambda _task: self._asking.pop(name, None))
-        answer = await asyncio.shield(task)  # one of them leaving does not end it for the others
-        if isinstance(answer, Exception):
-            raise Unavailable("Keys cannot be checked now.", hint="Try again.", retry_after_s=5.0) from answer
-        return answer
-
-    async def _ask(self, question: Callable[[], Any]) -> Any:
-        try:
-            async with asyncio.timeout(self._lookup_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, question)
-        except (HarkenError, TimeoutError) as err:
-            return err
 
 
 class DatabaseKeys:

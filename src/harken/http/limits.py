@@ -67,11 +67,10 @@ def check_rate(text: str, *, what: str) -> None:
 class Limiter:
     """Counts what callers ask for, and raises RateExceeded beyond their limits. One per app; close it at the end."""
 
-    def __init__(self, settings: LimitSettings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: LimitSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self._local = WindowStorage(max_keys=settings.max_callers, clock=clock)
         self._shared = SharedLimits(settings.url) if settings.url else None
-        self._clock = clock
         self._items: dict[str, RateLimitItem] = {}
         self._open: dict[str, int] = {}
 
@@ -170,8 +169,7 @@ class Limiter:
         return self._items[rate]
 
     async def _until_room(self, item: RateLimitItem, *key: str) -> float:
-        stats = await self._ask(lambda storage: MovingWindowRateLimiter(storage).get_window_stats(item, *key))
-        return max(0.0, stats.reset_time - self._clock())
+        return await self._ask(lambda storage: _wait_s(storage, item, *key))
 
     async def _ask(self, question: Callable[[Storage], Awaitable[T]]) -> T:
         if self._shared is not None:
@@ -179,6 +177,13 @@ class Limiter:
             if answered:
                 return cast(T, answer)
         return await question(self._local)
+
+
+async def _wait_s(storage: Storage, item: RateLimitItem, *key: str) -> float:
+    """Seconds until the oldest hit of a moving window counts no more. In Redis they have times of the wall clock."""
+    stats = await MovingWindowRateLimiter(storage).get_window_stats(item, *key)
+    now_s = storage.now_s() if isinstance(storage, WindowStorage) else time.time()
+    return min(float(item.get_expiry()), max(0.0, stats.reset_time - now_s))
 
 
 async def _audio_wait_s(storage: Storage, item: RateLimitItem, caller: str, cost: int) -> float:

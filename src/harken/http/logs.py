@@ -13,9 +13,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from harken.core import InputError
 
-LOGGERS = ("harken", "uvicorn.error")
+_UVICORN = "uvicorn.error"
+LOGGERS = ("harken", _UVICORN)
 # uvicorn says so of every WebSocket that was refused with an answer, which is no error.
-_NO_ERROR = ("uvicorn.error", "ASGI callable returned without completing handshake.")
+_NO_ERROR = (_UVICORN, "ASGI callable returned without completing handshake.")
 # Control characters, line and paragraph separators, and the marks that reorder text on a screen.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -38,6 +39,9 @@ def configure_logging(
         logger.addHandler(handler)
         logger.setLevel(name)
         logger.propagate = False  # the root's handler would write the same lines again, unescaped
+    # Below a warning uvicorn tells the query of every WebSocket, and its headers with DEBUG; the rest our lines say.
+    uvicorn = logging.getLogger(_UVICORN)
+    uvicorn.setLevel(max(logging.WARNING, uvicorn.level))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

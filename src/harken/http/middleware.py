@@ -12,6 +12,7 @@ from harken.http.addresses import Network
 from harken.http.bodies import BodyLimits, BodySettings
 from harken.http.drain import Drain, DrainGate
 from harken.http.error_responses import ErrorShape, install_error_handlers
+from harken.http.forms import FormRoom
 from harken.http.headers import Cors, CorsSettings, HeaderSettings, SecurityHeaders, SocketOrigins
 from harken.http.hosts import HostGate, HostNames
 from harken.http.metrics import CountRequests, HttpMetrics
@@ -42,6 +43,7 @@ class Middleware:
 def install_middleware(app: FastAPI, parts: Middleware) -> None:
     """Wrap `app`, from the inside out: each layer sees, counts and decorates what the ones below answer."""
     install_error_handlers(app, parts.error_shapes, parts.statuses)
+    app.state.forms = FormRoom(parts.bodies)
     app.add_middleware(BodyLimits, settings=parts.bodies)
     app.add_middleware(SocketOrigins, settings=parts.cors)
     app.add_middleware(DrainGate, drain=parts.drain, open_paths=parts.open_paths)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -16,8 +15,9 @@ from harken.core import MissingPart
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_ANSWER_S = 0.5  # longest wait for Redis
-_AGAIN_S = 5.0  # between two attempts while it is down
+_ANSWER_S = 0.25  # longest wait for an answer of Redis
+_CONNECT_S = 0.5
+_AGAIN_S = 3.0  # between two attempts while it is down
 _LEASE_S = 60.0  # a stream of a process that died counts for this long
 
 # KEYS[1]: a sorted set of stream tokens by the time their lease ends. ARGV: most streams, token, lease in seconds.
@@ -36,16 +36,20 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 
 
 class SharedLimits:
-    """A Redis for limits. While it is down one request in five seconds tries it again; the others do not wait."""
+    """A Redis for limits. Once it is down it is asked in the background, and no request waits until it answers."""
 
     def __init__(self, url: str) -> None:
         try:
             from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
             from redis.exceptions import RedisError
         except ModuleNotFoundError as err:
             raise MissingPart("The package redis is not installed.", hint="pip install 'harken[redis]'.") from err
         # Typed as Any: its stubs say of every command that it may answer at once.
-        self._redis: Any = Redis.from_url(url, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        self._redis: Any = Redis.from_url(
+            url, socket_timeout=_ANSWER_S, socket_connect_timeout=_CONNECT_S, retry=Retry(NoBackoff(), 0)
+        )
         self._failures = (RedisError, OSError, TimeoutError)
         self._storage: Storage = RedisStorage(
             f"async+{url}",
@@ -53,13 +57,13 @@ class SharedLimits:
             key_prefix="harken",
             connection_pool=self._redis.connection_pool,  # type: ignore[arg-type]  # passed on as it is
         )
-        self._again_s = 0.0  # monotonic; above 0 while Redis is down
+        self._recovering: asyncio.Task[None] | None = None  # while Redis is down
         self._held: dict[str, str] = {}  # token of each open stream, and its set
         self._renewing: asyncio.Task[None] | None = None
 
     @property
     def down(self) -> bool:
-        return self._again_s > 0
+        return self._recovering is not None
 
     async def ping(self) -> None:
         """Find out whether it is `down`."""
@@ -87,32 +91,35 @@ class SharedLimits:
         await self._try(lambda: self._redis.zrem(f"harken:streams:{caller}", token))
 
     async def close(self) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
+        for task in filter(None, (self._renewing, self._recovering)):
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._renewing
+                await task
         with suppress(*self._failures):
             await self._redis.aclose()
             await self._redis.connection_pool.disconnect()
 
     async def _try(self, question: Callable[[], Awaitable[T]]) -> tuple[bool, T | None]:
-        now_s = time.monotonic()
-        if now_s < self._again_s:
-            return False, None
         if self.down:
-            self._again_s = now_s + _AGAIN_S  # only this request tries
+            return False, None
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                answer = await question()
+            async with asyncio.timeout(_CONNECT_S + _ANSWER_S):  # its own bounds end first, and leave nothing open
+                return True, await question()
         except self._failures as err:
-            if not self.down:
+            if not self.down:  # others may have waited for it too
                 log.warning("Redis does not answer, limits are counted in this process alone: %s", err)
-            self._again_s = time.monotonic() + _AGAIN_S
+                self._recovering = asyncio.create_task(self._recover())
             return False, None
-        if self.down:
-            log.info("Redis answers again, limits are shared")
-        self._again_s = 0.0
-        return True, answer
+
+    async def _recover(self) -> None:
+        while True:
+            with suppress(*self._failures):
+                async with asyncio.timeout(_CONNECT_S + _ANSWER_S):
+                    await self._redis.ping()
+                break
+            await asyncio.sleep(_AGAIN_S)
+        log.info("Redis answers again, limits are shared")
+        self._recovering = None
 
     async def _renew(self) -> None:
         while self._held:

@@ -19,7 +19,7 @@ from limits.aio.storage import MovingWindowSupport, SlidingWindowCounterSupport,
 class _Window:
     used_s: float
     hits_s: list[float] = field(default_factory=list)  # a moving window: one entry per hit, the oldest first
-    number: int = 0  # sliding counters: which window of this length since 1970 `count` is of
+    number: int = 0  # sliding counters: which window of this length on the clock `count` is of
     count: int = 0
     count_before: int = 0
 
@@ -28,13 +28,14 @@ class WindowStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
     """Moving windows and sliding counters for at most `max_keys` callers and `max_hits` remembered hits.
 
     Beyond that those unused for longest are forgotten: whoever has that many addresses is not held by a limit per
-    address anyway, and memory stays bounded (about 350 bytes a caller, 32 a hit).
+    address anyway, and memory stays bounded (about 350 bytes a caller, 32 a hit). Times are those of a clock that
+    nobody sets: a step of the wall clock must neither lock callers out nor let them go.
     """
 
     STORAGE_SCHEME = None
 
     def __init__(
-        self, *, max_keys: int = 100_000, max_hits: int = 2_000_000, clock: Callable[[], float] = time.time
+        self, *, max_keys: int = 100_000, max_hits: int = 2_000_000, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
         self.max_keys = max_keys
@@ -45,6 +46,10 @@ class WindowStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
+
+    def now_s(self) -> float:
+        """The time in which windows are told."""
+        return self._clock()
 
     @property
     def base_exceptions(self) -> type[Exception]:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harken.core import InputError, Recognizer, load_plugin, plugin_names
+from harken.core import InputError, MissingPart, Recognizer, load_plugin, plugin_names
 from harken.inference.config import EngineConfig
 from harken.inference.exported import CTRANSLATE2, ONNX, read_record, weights_identity
 from harken.inference.onnx_engine import MODEL_FILES
@@ -34,13 +34,27 @@ def load(
     """
     folder, config = Path(model_folder), config or EngineConfig()
     name = choose_engine(folder, config) if engine == "auto" else engine
-    factory = load_plugin(GROUP, name)
+    factory = _factory(name)
     if not callable(factory):
         raise InputError(f"The plugin {name!r} of {GROUP} cannot be called.")
     recognizer = factory(folder, config=config, **options)
     if not isinstance(recognizer, Recognizer):
         raise InputError(f"The engine {name!r} gave {type(recognizer).__name__}, which is not a Recognizer.")
     return recognizer
+
+
+def _factory(name: str) -> object:
+    """The engine called `name`. MissingPart tells how a model runs where PyTorch is not installed."""
+    try:
+        return load_plugin(GROUP, name)
+    except ModuleNotFoundError as err:
+        if err.name != "torch":
+            raise
+        raise MissingPart(
+            f"The engine {name} needs PyTorch, which is not installed.",
+            hint="Install it with: pip install 'harken[train]'. Or export the model where it is, with "
+            "harken export MODEL --to onnx, which runs without it.",
+        ) from err
 
 
 def choose_engine(folder: Path, config: EngineConfig) -> str:

@@ -17,6 +17,8 @@ from harken.serving.assembly import assembled
 from harken.serving.jobs.routes import router as jobs_router
 from harken.serving.routes.api_docs import router as docs_router
 from harken.serving.routes.info import info_router
+from harken.serving.routes.kept_audio import router as kept_audio_router
+from harken.serving.routes.models import router as models_router
 from harken.serving.routes.native import router as native_router
 from harken.serving.routes.openai import router as openai_router
 from harken.serving.routes.playground import playground_router
@@ -58,6 +60,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         native_router,
         jobs_router,
         openai_router,
+        models_router,
+        kept_audio_router,
         sockets_router,
         playground_router(),
         docs_router,

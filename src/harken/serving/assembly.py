@@ -14,8 +14,10 @@ from harken.serving.checks import checks
 from harken.serving.jobs.worker import JobWorker
 from harken.serving.live.streams import LiveStreams
 from harken.serving.parts import ServerParts
+from harken.serving.retention import AudioKeeper
 from harken.serving.settings import ServeSettings
 from harken.serving.workshop import Workshop, working, workshop
+from harken.storage.request_audio import RequestAudio
 
 
 @asynccontextmanager
@@ -32,6 +34,9 @@ async def assembled(
         live = LiveStreams(shop.models, settings.live, shop.load, counts=shop.metrics)
         stack.callback(live.close)
         await stack.enter_async_context(working(shop))
+        keeper = _keeper(shop)
+        if keeper is not None:
+            await stack.enter_async_context(background("retention", keeper.run()))
         if settings.jobs.workers:
             await stack.enter_async_context(background("jobs", shop.worker.run()))
             await stack.enter_async_context(background("end of jobs", _no_more_files(drain, shop.worker)))
@@ -52,7 +57,16 @@ async def assembled(
             blobs=shop.blobs,
             outbound=shop.outbound,
             worker=shop.worker,
+            keeper=keeper,
         )
+
+
+def _keeper(shop: Workshop) -> AudioKeeper | None:
+    settings = shop.settings
+    if settings.retention.keep_s is None:
+        return None
+    store = RequestAudio(shop.blobs.objects)
+    return AudioKeeper(store, settings.retention, spool=shop.spool, metrics=shop.metrics, with_text=settings.audit.text)
 
 
 async def _authenticator(shop: Workshop, stack: AsyncExitStack) -> Authenticator:

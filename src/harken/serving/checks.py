@@ -1,9 +1,8 @@
 """How the parts of a server are asked whether they work, for `/ready`."""
 
-import asyncio
 from collections.abc import Mapping
 
-from harken.serving.parts import Check, NotWorking
+from harken.serving.parts import Check, NotWorking, NotYet
 from harken.serving.workshop import Workshop
 
 CHECK_S = 4.0  # of the 5 s in which /ready answers
@@ -13,11 +12,11 @@ def checks(parts: Workshop) -> Mapping[str, Check]:
     """Files need models and a decoder. Without the others the server is degraded."""
 
     async def ask_database() -> str:
-        await asyncio.to_thread(parts.database.ping, CHECK_S)
+        await parts.database.answers(CHECK_S)
         return "answers"
 
     async def ask_blobs() -> str:
-        await asyncio.to_thread(parts.blobs.ping, CHECK_S)
+        await parts.blobs.answers(CHECK_S)
         return "answers"
 
     async def ask_cache() -> str:
@@ -33,14 +32,15 @@ def checks(parts: Workshop) -> Mapping[str, Check]:
         found = parts.models.ready()
         words = ", ".join(f"{name}: {state}" for name, state in found.models.items())
         if not found.ok:
-            raise NotWorking(words)
+            is_loading = next(iter(found.models.values())) == "loading"  # the default one, which is the first
+            raise NotYet(words) if is_loading else NotWorking(words)
         return words
 
     async def ask_decoder() -> str:
         if parts.decoder.failure is not None:
             raise parts.decoder.failure
         if not parts.decoder.ready:
-            raise NotWorking("No decoding worker is there yet.")
+            raise NotYet("No decoding worker is there yet.")
         return "workers wait"
 
     return {

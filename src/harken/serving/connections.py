@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings(Strict):
-    """Open connections in all and per address, and what a client may take until its request's headers are complete.
+    """Open connections in all and per address, and what a client may take until its request's headers are complete;
+    `header_s` bounds a TLS handshake before them too.
 
     Addresses are those that connect: all clients behind one proxy share its `per_address`. None: no bound per address.
     """
@@ -50,9 +51,11 @@ class Door:
         self._counts: Counter[str] = Counter()
         self._complained_at = -math.inf
 
-    def enter(self, transport: asyncio.Transport) -> bool:
-        """Whether there is room for it; then it counts until it leaves."""
-        client = get_remote_addr(transport)
+    def enter(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether there is room for it, or it is in already; then it counts until it leaves."""
+        if transport in self._groups:
+            return True
+        client = get_remote_addr(transport)  # type: ignore[arg-type]  # it asks for no more than every transport has
         group = address_group(client[0]) if client else UNKNOWN
         most = self.settings.per_address
         if len(self._groups) >= self.settings.connections or (most is not None and self._counts[group] >= most):
@@ -61,6 +64,12 @@ class Door:
         self._groups[transport] = group
         self._counts[group] += 1
         return True
+
+    def change(self, old: asyncio.BaseTransport, new: asyncio.BaseTransport) -> None:
+        """The connection of `old`, where that is in, goes on with `new`."""
+        group = self._groups.pop(old, None)
+        if group is not None:
+            self._groups[new] = group
 
     def leave(self, transport: asyncio.BaseTransport) -> None:
         """Make room again. A transport that is not in changes nothing."""

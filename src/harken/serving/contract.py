@@ -114,6 +114,14 @@ class ModelCatalog(Protocol):
         """
         ...
 
+    async def swap(self, name: str, folder: Path) -> ModelInfo:
+        """Puts the model in a folder behind a name, once it is loaded. Who works with the old one finishes with it.
+
+        Raises UnknownModel; SwapUnderWay; MissingPart where the new one cannot be loaded, and Overloaded where models
+        in use leave no memory for it: the old one then stays.
+        """
+        ...
+
 
 Encoding = Literal["linear16", "linear32", "mulaw", "alaw", "opus"]
 

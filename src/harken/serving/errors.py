@@ -1,6 +1,8 @@
 """What the server refuses, beside the errors of audio, of models and of every HTTP service."""
 
-from harken.core import ServiceRefused
+from collections.abc import Mapping
+
+from harken.core import HarkenError, InputError, ServiceRefused
 from harken.http.errors import NotFound, Overloaded
 
 
@@ -14,3 +16,15 @@ class QueueFull(Overloaded):
 
 class StreamFlooded(ServiceRefused):
     """A stream sends faster than it can be heard, for longer than the server holds."""
+
+
+class CannotBeServed(InputError):
+    """A model folder that cannot be put in the place of another (422)."""
+
+
+class SwapUnderWay(ServiceRefused):
+    """Another model is being put behind the same name right now (409)."""
+
+
+STATUSES: Mapping[type[HarkenError], int] = {CannotBeServed: 422, SwapUnderWay: 409}
+"""HTTP statuses that differ from those of the parents."""

@@ -19,6 +19,7 @@ from harken.serving.gpu_memory import used_bytes
 from harken.serving.loop_lag import LoopLag
 
 Refusal = Literal["queue_full", "model_busy", "stopping", "stream_flooded", "too_many_streams"]
+Keeping = Literal["kept", "dropped"]
 DecodeFailure = Literal["not_audio", "damaged", "too_short", "beyond_limits", "wrong_header", "decoder", "queue_full"]
 
 RECENT = 512  # requests and passes that `stats` speaks about
@@ -50,9 +51,12 @@ class ServerMetrics:
         self._refused = Counter("asr_rejects", "Requests refused", ("reason",), registry=registry)
         self._failed = Counter("asr_decode_failures", "Uploads that are no audio", ("reason",), registry=registry)
         self._cached = Counter("asr_cache_hits", "Answers from the cache", model, registry=registry)
+        self._held_up = Counter("asr_job_hold_ups", "Files of jobs put off in an outage", registry=registry)
+        self._unaudited = Counter("asr_audit_rows_lost", "Rows that the database did not take", registry=registry)
         self._loaded = Gauge("asr_models_loaded", "Models in memory", registry=registry)
         self._wer = Gauge("asr_wer_score", "Word error rate of the last evaluation", model, registry=registry)
         self._streams = Gauge("asr_active_streams", "Live streams", model, registry=registry)
+        self._kept = Counter("asr_audio_kept", "Uploads kept after their request", ("outcome",), registry=registry)
         self._gpu = Gauge("asr_gpu_memory_used_bytes", "Memory in use", ("gpu",), registry=registry)
         for number in range(len(used_bytes())):
             self._gpu.labels(str(number)).set_function(partial(_gpu_bytes, number))
@@ -99,6 +103,21 @@ class ServerMetrics:
         self._failed.labels(reason).inc()
         with self._lock:
             self._totals[f"not decoded: {reason}"] += 1
+
+    def job_held_up(self) -> None:
+        """A file of a job is put off, because something it needs is away."""
+        self._held_up.inc()
+        with self._lock:
+            self._totals["held up"] += 1
+
+    def audit_rows_lost(self, rows: int) -> None:
+        self._unaudited.inc(rows)
+
+    def audio_kept(self, outcome: Keeping) -> None:
+        """An upload that should be kept is stored, or is not."""
+        self._kept.labels(outcome).inc()
+        with self._lock:
+            self._totals[f"audio {outcome}"] += 1
 
     def stream_opened(self, model: str) -> None:
         self._streams.labels(model).inc()

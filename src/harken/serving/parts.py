@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harken.http.outbound import Outbound
     from harken.serving.jobs.worker import JobWorker
     from harken.serving.metrics import ServerMetrics
+    from harken.serving.retention import AudioKeeper
     from harken.serving.settings import ServeSettings
     from harken.storage.blobs import BlobStore
     from harken.storage.jobs import JobQueue
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 class NotWorking(MissingPart):
     """Raised by a check whose message is for everybody to read."""
+
+
+class NotYet(NotWorking):
+    """Raised by a check of what is still being started, which is nothing to warn of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ class ServerParts:
     blobs: BlobStore
     outbound: Outbound
     worker: JobWorker
+    keeper: AudioKeeper | None = None  # None: no audio of requests is kept
     checks: Mapping[str, Check] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 

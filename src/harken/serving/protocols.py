@@ -5,6 +5,7 @@ What they refuse has no route yet, and no credentials.
 
 import asyncio
 import json
+import ssl
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from harken.serving.connections import LINGER_S, ConnectionSettings, Door
 from harken.serving.socket_protocol import WebSocketProtocol
+from harken.serving.tls import TlsEntrance
 
 _MOST_HEADERS = 100  # of a request, with those after a chunked body
 _MOST_PIPELINED = 16  # requests that wait for the answer to one before them
@@ -158,8 +160,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write((head + more).encode() + body)
 
 
-def bounded_protocols(settings: ConnectionSettings) -> tuple[type[HttpProtocol], type[WebSocketProtocol]]:
-    """The protocols of one server, for uvicorn's `http` and `ws`; they share one count of connections."""
+def bounded_protocols(
+    settings: ConnectionSettings, tls: ssl.SSLContext | None = None
+) -> tuple[type[Any], type[WebSocketProtocol]]:
+    """The protocols of one server, for uvicorn's `http` and `ws`; they share one count of connections.
+
+    With `tls`, connections begin with its handshake, and uvicorn must know of none.
+    """
     counted = Door(settings)
 
     class Http(HttpProtocol):
@@ -168,4 +175,12 @@ def bounded_protocols(settings: ConnectionSettings) -> tuple[type[HttpProtocol],
     class WebSocket(WebSocketProtocol):
         door = counted
 
-    return Http, WebSocket
+    if tls is None:
+        return Http, WebSocket
+    context = tls
+
+    class Https(TlsEntrance):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(context, counted, Http(*args, **kwargs), kwargs["server_state"].connections)
+
+    return Https, WebSocket

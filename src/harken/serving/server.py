@@ -11,11 +11,14 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from harken.core import InputError, MissingPart
+from harken.core import MissingPart
 from harken.http.drain import Drain
 from harken.serving.app import create_app
+from harken.serving.background import background
+from harken.serving.priorities import keep_still, short_turns
 from harken.serving.protocols import bounded_protocols
 from harken.serving.settings import ServeSettings
+from harken.serving.tls import tls_context
 
 _BACKLOG = 2048
 _OTHER_FILES = 256  # models, the database, workers, logs
@@ -33,7 +36,7 @@ def serve(settings: ServeSettings, *, on_ready: Callable[[str], None] | None = N
     """
     app = create_app(settings)
     _allow_files(settings.connections.connections)
-    with _listening(settings) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with short_turns(), _listening(settings) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(app, settings, listener, on_ready))
 
 
@@ -42,13 +45,18 @@ async def _run(
 ) -> None:
     async with app.router.lifespan_context(app):  # here, not in uvicorn, so that its errors are raised
         server = _Server(_config(app, settings))
-        async with _stopping(server, app.state.drain, settings.drain_s):
+        still = background("a still collector", keep_still(lambda: _has_model(app)))
+        async with still, _stopping(server, app.state.drain, settings.drain_s):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started and not serving.done():
                 await asyncio.sleep(0.01)
             if server.started and on_ready is not None:
                 on_ready(_url(settings, listener))
             await serving
+
+
+def _has_model(app: FastAPI) -> bool:
+    return any(model.loaded for model in app.state.server.catalog.list())
 
 
 class _Server(uvicorn.Server):
@@ -61,8 +69,9 @@ class _Server(uvicorn.Server):
 
 def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     tls = settings.tls
-    http, ws = bounded_protocols(settings.connections)
-    config = uvicorn.Config(
+    context = None if tls is None else tls_context(str(tls.certificate), str(tls.key), tls.key_password)
+    http, ws = bounded_protocols(settings.connections, context)
+    return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
@@ -77,17 +86,7 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         ws_per_message_deflate=False,  # audio does not compress, and each socket would hold a dictionary
         timeout_graceful_shutdown=2,
         backlog=_BACKLOG,
-        ssl_certfile=None if tls is None else tls.certificate,
-        ssl_keyfile=None if tls is None else tls.key,
-        ssl_keyfile_password=None if tls is None else tls.key_password,
     )
-    try:
-        config.load()
-    except OSError as err:  # ssl.SSLError is one
-        raise InputError(
-            f"tls: {err.strerror or err}.", hint="Check certificate, key and key_password; both files are PEM."
-        ) from err
-    return config
 
 
 @asynccontextmanager
@@ -98,9 +97,9 @@ async def _stopping(server: uvicorn.Server, drain: Drain, drain_s: float) -> Asy
 
     async def end() -> None:
         drain.begin()
-        logger.info("stopping: %d requests and %d sockets are open", drain.open_requests, drain.open_sockets)
+        logger.info("stopping: open requests %d, open sockets %d", drain.open_requests, drain.open_sockets)
         if not await drain.wait_until_idle(drain_s):
-            logger.warning("%d requests and %d sockets were cut off", drain.open_requests, drain.open_sockets)
+            logger.warning("cut off: requests %d, sockets %d", drain.open_requests, drain.open_sockets)
         server.should_exit = True
 
     def stop() -> None:

@@ -20,10 +20,12 @@ from harken.serving.connections import ConnectionSettings
 from harken.serving.decoding.settings import DecodeSettings
 from harken.serving.jobs.settings import JobSettings, WebhookSettings
 from harken.serving.live.settings import LiveSettings
+from harken.serving.retention import RetentionSettings
 from harken.serving.scheduling.settings import QueueSettings
 from harken.serving.served.settings import ModelsSettings
 from harken.serving.sockets.settings import SocketSettings
 from harken.serving.transcription import ResultSettings
+from harken.serving.variables import check_variable
 from harken.storage.settings import StorageSettings, masked
 
 ENVIRONMENT_PREFIX = "HARKEN_SERVE_"
@@ -77,6 +79,7 @@ class ServeSettings(Strict):
     cors: CorsSettings = field(default_factory=CorsSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     results: ResultSettings = field(default_factory=ResultSettings)
@@ -121,6 +124,7 @@ def read_settings(
         if name.startswith(ENVIRONMENT_PREFIX):
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _lay(found, path, _value(name, text), source=name)
+            check_variable(name.upper(), ServeSettings, prefix=ENVIRONMENT_PREFIX)
     _merge(found, given or {})
     if not (found.get("models") or {}).get("models"):
         raise InputError("No model is named.", hint="Name a model folder: harken serve --model runs/NAME/model.")
@@ -182,6 +186,8 @@ def _paths_from(folder: Path, data: dict[str, Any]) -> None:
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("path"), str):
             entry["path"] = str(folder / entry["path"])
+    if isinstance(models, dict) and isinstance(models.get("folders"), list):
+        models["folders"] = [str(folder / each) for each in models["folders"]]
     tls = data.get("tls")
     if isinstance(tls, dict):
         for name in ("certificate", "key"):

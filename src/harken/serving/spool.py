@@ -23,7 +23,7 @@ def spool_folder(parent: Path | None) -> Iterator[Path]:
 
     What processes left there that were killed is removed first. Raises MissingPart where no folder can be made.
     """
-    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    parent = _temporary() if parent is None else parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(parent)
@@ -39,6 +39,16 @@ def spool_folder(parent: Path | None) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as err:  # as in a container with a read-only file system
+        raise MissingPart(
+            "There is no temporary folder that can be written to.",
+            hint="Set spool to a folder for uploads, or the variable TMPDIR.",
+        ) from err
 
 
 def remove_leftovers(parent: Path) -> list[Path]:

@@ -28,9 +28,11 @@ from harken.serving.transcription import Transcriber
 from harken.storage.audit import AuditLog
 from harken.storage.blobs import BlobStore
 from harken.storage.cache import Cache, open_cache
+from harken.storage.calls import Calls
 from harken.storage.database import Database
 from harken.storage.deliveries import DeliveryQueue
 from harken.storage.jobs import JobQueue
+from harken.storage.request_audio import RequestAudio
 
 CLEAN_S = 3_600.0
 
@@ -69,6 +71,7 @@ async def workshop(settings: ServeSettings, *, registry: CollectorRegistry) -> A
         database = await asyncio.to_thread(Database.open, storage.database_url)
         stack.callback(database.close)
         blobs = await asyncio.to_thread(BlobStore.open, storage.blobs_url)
+        stack.callback(blobs.close)
         cache = open_cache(storage)
         stack.push_async_callback(cache.close)
         metrics = ServerMetrics(registry)
@@ -91,7 +94,7 @@ async def workshop(settings: ServeSettings, *, registry: CollectorRegistry) -> A
         )
         stack.push_async_callback(transcriber.close)
 
-        audit = AuditWriter(AuditLog(database), with_text=settings.audit.text)
+        audit = AuditWriter(AuditLog(database), with_text=settings.audit.text, lost=metrics.audit_rows_lost)
         queue = JobQueue(database, max_attempts=storage.job_attempts)
         worker = JobWorker(
             queue=queue,
@@ -101,6 +104,7 @@ async def workshop(settings: ServeSettings, *, registry: CollectorRegistry) -> A
             settings=settings.jobs,
             charge=_charging(limiter),
             audit=audit.add,
+            metrics=metrics,
         )
         yield Workshop(
             settings=settings,
@@ -153,14 +157,19 @@ def _charging(limiter: Limiter) -> Callable[[FileWork, float], Coroutine[Any, An
 
 
 async def _clean(settings: ServeSettings, database: Database, blobs: BlobStore) -> None:
-    """Forgets what has been kept for long enough, once an hour."""
-    jobs, audit, deliveries = JobQueue(database), AuditLog(database), DeliveryQueue(database)
+    """Forgets what has been kept for long enough, once an hour. A part that is down keeps the others from nothing."""
+    of_jobs = settings.jobs.keep_s
+    steps: tuple[tuple[Calls, Callable[[Any], int], Any], ...] = (
+        (database.calls, JobQueue(database).delete_older, of_jobs),
+        (database.calls, DeliveryQueue(database).delete_older, of_jobs),
+        (blobs.calls, blobs.delete_older, of_jobs),
+        (blobs.calls, RequestAudio(blobs.objects).delete_expired, settings.retention.keep_s),
+        (database.calls, AuditLog(database).delete_older, settings.audit.keep_s),
+    )
     while True:
-        try:
-            await asyncio.to_thread(jobs.delete_older, settings.jobs.keep_s)
-            await asyncio.to_thread(deliveries.delete_older, settings.jobs.keep_s)
-            await asyncio.to_thread(blobs.delete_older, settings.jobs.keep_s)
-            await asyncio.to_thread(audit.delete_older, settings.audit.keep_s)
-        except HarkenError as err:
-            logger.warning("old records are kept for now: %s", err)
+        for calls, delete, keep_s in steps:
+            try:
+                await calls.run(delete, keep_s)
+            except HarkenError as err:
+                logger.warning("old records are kept for now: %s", err)
         await asyncio.sleep(CLEAN_S)

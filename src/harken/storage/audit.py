@@ -51,11 +51,12 @@ class RouteSummary:
 
 
 class AuditLog:
-    """The audit in the database. Calls block: from an event loop, call in a thread, many rows at a time."""
+    """The audit in the database. Everything blocks: an event loop calls it through `calls`, many rows at a time."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self.calls = database.calls
 
     def add(self, rows: Sequence[RequestRow]) -> None:
         """Write rows, all or none. Raises MissingPart while the database cannot be used."""

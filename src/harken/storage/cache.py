@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ENTRY_BYTES = 200  # what Python needs for an entry beside its key and value
-_REDIS_S = 0.5  # a cache that takes longer is no help
-_CONNECT_S = 1.0
+_REDIS_S = 0.2  # a cache that takes longer is no help
+_CONNECT_S = 0.5
 _RETRY_S = 3.0
 _CONNECTIONS = 16
 _PREFIX = "harken:cache:"
@@ -96,8 +96,8 @@ class MemoryCache:
 class RedisCache:
     """A cache that several servers share. While Redis is down every look-up is a miss, and costs no time.
 
-    A request that meets the outage waits at most two seconds, and only where Redis hangs. From then on Redis is asked
-    in the background every few seconds, and used again once it answers. An outage is logged once.
+    A request that meets the outage waits a fraction of a second, and only where Redis hangs. From then on Redis is
+    asked in the background every few seconds, and used again once it answers. An outage is logged once.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -152,7 +152,7 @@ class RedisCache:
         if self.degraded:  # another found out while this one waited
             return None
         try:
-            async with asyncio.timeout(_CONNECT_S + _REDIS_S):
+            async with asyncio.timeout(_CONNECT_S + _REDIS_S):  # its own bounds end first, and leave nothing open
                 return await ask()
         except _failures() as err:
             self._note_outage(err)

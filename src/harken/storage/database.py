@@ -8,16 +8,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from harken.core import InputError, MissingPart
+from harken.storage.calls import Calls
 from harken.storage.deadline import Probe
 from harken.storage.dialects import POOL_WAIT_S, Dialect, find_dialect
 from harken.storage.settings import masked
 from harken.storage.tables import HEAD
 
+_THREADS = 6  # fewer than the connections of a pool, of which keys and probes need some
+_WAITING = 64
+
 
 class Database:
     """SQLite or PostgreSQL, one code path. Safe to use from many threads.
 
-    Calls block: from an event loop, call in a thread.
+    Everything here blocks: an event loop calls it through `calls`.
     """
 
     def __init__(self, engine: Engine, dialect: Dialect, *, shown: str) -> None:
@@ -26,6 +30,7 @@ class Database:
         self._reads = engine.execution_options(**dialect.read_options)
         self._dialect = dialect
         self._probe = Probe(f"The database {shown}", self._ask)
+        self.calls = Calls(f"The database {shown}", threads=_THREADS, waiting=_WAITING)
 
     @classmethod
     def open(cls, url: str, *, migrate: bool = True) -> "Database":
@@ -64,8 +69,13 @@ class Database:
         """Return when the database answers a query. Raises MissingPart that names it, within `timeout_s` seconds."""
         self._probe.ask(timeout_s)
 
+    async def answers(self, timeout_s: float) -> None:
+        """`ping` for an event loop, which is not blocked."""
+        await self._probe.answers(timeout_s)
+
     def close(self) -> None:
         """Close the connections; the object is not used after that."""
+        self.calls.close()
         self._engine.dispose()
 
     def _ask(self) -> None:

@@ -41,7 +41,7 @@ class DeliveryView:
 
 
 class DeliveryQueue:
-    """The outbox of webhooks. Calls block: from an event loop, call in a thread.
+    """The outbox of webhooks. Everything here blocks: an event loop calls it through `calls`.
 
     A message is sent at least once: a sender that dies after the send and before `done` has it sent again, so the
     receiver tells repeats by the delivery's id.
@@ -50,6 +50,7 @@ class DeliveryQueue:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self.calls = database.calls
 
     def add(self, job_id: str, url: str, body: str) -> str:
         """Queue a message and return its id. Raises InputError for a job that is not stored."""

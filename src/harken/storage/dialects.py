@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -15,6 +16,7 @@ from harken.storage.settings import DATABASE_SCHEMES, masked
 BUSY_S = 5.0  # how long a write waits for another's
 CONNECT_S = 5
 STATEMENT_MS = 30_000
+ANSWER_S = 35.0  # a server that could still say that a statement took too long has said so by then
 POOL_WAIT_S = 5.0
 
 _MIGRATION_LOCK = 0x6861726B656E  # "harken"; an advisory lock is a number that all agree on
@@ -70,7 +72,7 @@ class Sqlite:
         except OSError as err:
             raise MissingPart(
                 f"The database {self._path} cannot be opened: {err.strerror}.",
-                hint="Name a file in a folder that this user may write to.",
+                hint="Name a file in a folder that this user may write to, or set HARKEN_HOME to such a folder.",
             ) from err
         engine = create_engine(
             self._url, hide_parameters=True, pool_timeout=POOL_WAIT_S, connect_args={"timeout": BUSY_S}
@@ -107,12 +109,16 @@ class Postgres:
     def engine(self) -> Engine:
         arguments: dict[str, Any] = {
             "connect_timeout": CONNECT_S,
-            "tcp_user_timeout": STATEMENT_MS,  # a network that swallows packets must not hold a thread for ever
+            # A network that swallows packets must not hold a thread for ever, nor may a connection nobody speaks on.
+            "tcp_user_timeout": STATEMENT_MS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
             "application_name": "harken",
             "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}",
         }
         try:
-            return create_engine(
+            engine = create_engine(
                 self._url,
                 hide_parameters=True,
                 pool_pre_ping=True,
@@ -120,10 +126,12 @@ class Postgres:
                 pool_recycle=1800,
                 connect_args={name: value for name, value in arguments.items() if name not in self._url.query},
             )
+            event.listen(engine, "do_connect", _patient_connection())
         except ImportError as err:
             raise MissingPart(
                 "PostgreSQL needs the package psycopg.", hint="Install it with: pip install 'harken[postgres]'."
             ) from err
+        return engine
 
     def lock_migrations(self, connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -138,6 +146,31 @@ class Postgres:
         if isinstance(err, ProgrammingError) and not state:  # refused by psycopg, before any server saw it
             return InputError(f"{shown} is not a usable address: {_first_line(err)}.", hint="Check what follows the ?.")
         return _unusable(err, shown)
+
+
+def _patient_connection() -> Callable[..., Any]:
+    """How SQLAlchemy connects to PostgreSQL: to connections that give up after ANSWER_S.
+
+    All of libpq's own bounds are of the network or of the server. One that is stopped, or waits for its disk, still
+    takes what it is sent, and would be waited for without end.
+    """
+    import psycopg
+    from psycopg import abc, errors
+
+    class Connection(psycopg.Connection[Any]):
+        def wait(self, gen: "abc.PQGen[abc.RV]", interval: float = 0.1, timeout: float | None = None) -> "abc.RV":
+            try:
+                return super().wait(gen, interval, ANSWER_S if timeout is None else timeout)
+            except errors._WaitTimeout as err:
+                if timeout is not None:
+                    raise
+                self.pgconn.finish()  # nobody knows what its next answer would belong to
+                raise psycopg.OperationalError(f"no answer within {ANSWER_S:g} s") from err
+
+    def connect(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> Any:
+        return Connection.connect(*arguments, **named)
+
+    return connect
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -76,6 +76,7 @@ def hand_out(connection: Connection, row: AnyRow, worker: str, now_s: float, lea
         job_payload=connection.execute(select(jobs.c.payload).where(jobs.c.id == row.job_id)).scalar_one(),
         attempt=row.attempts + 1,
         lease=lease,
+        held_up_s=row.held_up_s,
     )
 
 
@@ -106,7 +107,7 @@ def _first_turn(connection: Connection, kind: str, owner: str) -> int:
     comes back from a dead worker has an old number, from which a newcomer must not start.
     """
     is_open = and_(_ITEM.kind == kind, _ITEM.due_s.is_not(None))
-    untouched = select(func.min(_ITEM.turn)).where(is_open, _ITEM.state == "queued", _ITEM.attempts == 0)
+    untouched = select(func.min(_ITEM.turn)).where(is_open, _ITEM.started_s.is_(None))
     round_now = connection.execute(untouched).scalar()
     if round_now is None:
         round_now = connection.execute(select(func.max(_ITEM.turn)).where(is_open)).scalar()

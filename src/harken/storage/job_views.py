@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, type_coerce
 
 from harken.storage.tables import job_items, jobs
+
+_OUTCOME = (job_items.c.position, job_items.c.state, job_items.c.payload, job_items.c.error)
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -16,6 +18,7 @@ class Claim:
     """An item that one worker may work on while its lease lasts.
 
     `payload` is the item's, `job_payload` that of its job. `attempt` counts from 1. `lease` proves the claim.
+    `held_up_s` is the Unix time since which an outage keeps it from being done.
     """
 
     job_id: str
@@ -26,6 +29,7 @@ class Claim:
     job_payload: Mapping[str, Any] = field(default_factory=dict)
     attempt: int
     lease: str
+    held_up_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ class JobView:
     """A job and how many of its items are in each state.
 
     `done`: every item has ended and at least one with a result; `failed`: all failed. `queued`: nobody took an item
-    yet.
+    yet. `held_up` are those of the queued and running ones that an outage has kept from being done.
     """
 
     id: str
@@ -44,6 +48,7 @@ class JobView:
     items: int
     queued: int
     running: int
+    held_up: int
     done: int
     failed: int
     cancelled: int
@@ -52,7 +57,7 @@ class JobView:
 
     def summary(self) -> dict[str, Any]:
         """The view as plain values, without the payload, which may hold what its owner did not write."""
-        names = ("id", "kind", "state", "items", "queued", "running", "done", "failed", "cancelled")
+        names = ("id", "kind", "state", "items", "queued", "running", "held_up", "done", "failed", "cancelled")
         return {name: getattr(self, name) for name in (*names, "created_s", "finished_s")}
 
 
@@ -66,6 +71,17 @@ class ItemResult:
     result: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenResult:
+    """An item whose `result` is the JSON that was stored, to be passed on unread."""
+
+    position: int
+    state: JobState
+    payload: Mapping[str, Any]
+    result: str | None
+    error: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +101,12 @@ def read_view(connection: Connection, job_id: str, owner: str | None = None) -> 
     if job is None or (owner is not None and job.owner != owner):
         return None
     by_state = (
-        select(job_items.c.state, func.count().label("number"))
+        select(job_items.c.state, func.count().label("number"), func.count(job_items.c.held_up_s).label("held_up"))
         .where(job_items.c.job_id == job_id)
         .group_by(job_items.c.state)
     )
-    counts: dict[str, int] = {row.state: row.number for row in connection.execute(by_state)}
+    rows = connection.execute(by_state).all()
+    counts: dict[str, int] = {row.state: row.number for row in rows}
     items = sum(counts.values())
     return JobView(
         id=job.id,
@@ -100,6 +117,7 @@ def read_view(connection: Connection, job_id: str, owner: str | None = None) -> 
         items=items,
         queued=counts.get("queued", 0),
         running=counts.get("running", 0),
+        held_up=sum(row.held_up for row in rows),
         done=counts.get("done", 0),
         failed=counts.get("failed", 0),
         cancelled=counts.get("cancelled", 0),
@@ -110,14 +128,19 @@ def read_view(connection: Connection, job_id: str, owner: str | None = None) -> 
 
 def read_results(connection: Connection, job_id: str, *, offset: int, limit: int) -> list[ItemResult]:
     """Items in their order, from position `offset` on."""
-    columns = job_items.c
-    rows = (
-        select(columns.position, columns.state, columns.payload, columns.result, columns.error, columns.attempts)
-        .where(columns.job_id == job_id, columns.position >= offset)
-        .order_by(columns.position)
-        .limit(limit)
-    )
-    return [ItemResult(**row) for row in connection.execute(rows).mappings()]
+    columns = (*_OUTCOME, job_items.c.result, job_items.c.attempts)
+    return [ItemResult(**row) for row in connection.execute(_items(columns, job_id, offset, limit)).mappings()]
+
+
+def read_written_results(connection: Connection, job_id: str, *, offset: int, limit: int) -> list[WrittenResult]:
+    """As `read_results`, for whoever passes the results on."""
+    columns = (*_OUTCOME, type_coerce(job_items.c.result, Text).label("result"))
+    return [WrittenResult(**row) for row in connection.execute(_items(columns, job_id, offset, limit)).mappings()]
+
+
+def _items(columns: tuple[ColumnElement[Any], ...], job_id: str, offset: int, limit: int) -> Select[Any]:
+    which = (job_items.c.job_id == job_id, job_items.c.position >= offset)
+    return select(*columns).where(*which).order_by(job_items.c.position).limit(limit)
 
 
 def read_depth(connection: Connection) -> Depth:

@@ -15,13 +15,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from harken.core import InputError
 from harken.storage.database import Database
 from harken.storage.job_rows import end_job, hand_out, insert_items, is_held, job_with_key, lock_job, next_due
-from harken.storage.job_views import Claim, Depth, ItemResult, JobView, read_depth, read_results, read_view
+from harken.storage.job_views import (
+    Claim,
+    Depth,
+    ItemResult,
+    JobView,
+    WrittenResult,
+    read_depth,
+    read_results,
+    read_view,
+    read_written_results,
+)
 from harken.storage.settings import JOB_ATTEMPTS
 from harken.storage.tables import job_items, jobs
 from harken.storage.values import check_json, check_name
@@ -33,7 +43,7 @@ _LOST = {"code": "worker_lost", "message": "The worker ended without an answer."
 
 
 class JobQueue:
-    """Jobs, each of one or more items. Calls block: from an event loop, call in a thread.
+    """Jobs, each of one or more items. Everything here blocks: an event loop calls it through `calls`.
 
     `max_attempts` is how often an item is begun; after that it fails with its last error. Every method raises
     MissingPart while the database cannot be used.
@@ -47,6 +57,7 @@ class JobQueue:
         self._database = database
         self._clock = clock
         self._max_attempts = max_attempts
+        self.calls = database.calls
 
     def create(
         self,
@@ -118,13 +129,39 @@ class JobQueue:
         if retry_in_s is None or claim.attempt >= self._max_attempts:
             return self._end(claim.job_id, claim.position, claim.lease, "failed", error=error)
         due_s = self._clock() + retry_in_s
-        return self._update_held(claim, state="queued", due_s=due_s, error=error, lease=None, worker=None)
+        return self._update_held(
+            claim, state="queued", due_s=due_s, error=error, lease=None, worker=None, held_up_s=None
+        )
+
+    def pay(self, claim: Claim) -> bool:
+        """Note that an item's audio comes off its owner's quota now: True once in the life of an item, however often
+        it is begun. False also when the claim holds no more.
+
+        Whoever gets True charges afterwards. So no item is charged twice, and a worker that dies in between has left
+        the one item that it held uncharged.
+        """
+        with self._database.write() as connection:
+            unpaid = and_(is_held(claim.job_id, claim.position, claim.lease), job_items.c.is_paid.is_(False))
+            return connection.execute(update(job_items).where(unpaid).values(is_paid=True)).rowcount == 1
 
     def give_back(self, claim: Claim) -> bool:
         """Leave an item to another worker, as if it had not been begun. False when the claim holds no more."""
-        return self._update_held(
-            claim, state="queued", due_s=self._clock(), lease=None, worker=None, attempts=claim.attempt - 1
-        )
+        return self._give_back(claim, self._clock())
+
+    def hold_up(self, claim: Claim, error: Mapping[str, Any], *, retry_in_s: float) -> bool:
+        """Give an item back for `retry_in_s` seconds because of an outage, with no attempt spent.
+
+        From the first time on, until an attempt is spent on it, its claims say since when it is held up. False, and
+        nothing is written, when the claim holds no more.
+        """
+        check_json("error", error)
+        now_s = self._clock()
+        since_s = now_s if claim.held_up_s is None else claim.held_up_s
+        return self._give_back(claim, now_s + retry_in_s, error=error, held_up_s=since_s)
+
+    def now_s(self) -> float:
+        """The Unix time by the clock of the queue."""
+        return self._clock()
 
     def cancel(self, job_id: str) -> bool:
         """End a job and drop what is not done; results that are there stay. False when it has ended or is unknown."""
@@ -136,7 +173,7 @@ class JobQueue:
             connection.execute(
                 update(job_items)
                 .where(job_items.c.job_id == job_id, job_items.c.due_s.is_not(None))
-                .values(state="cancelled", due_s=None, lease=None, finished_s=now_s)
+                .values(state="cancelled", due_s=None, lease=None, finished_s=now_s, held_up_s=None)
             )
             end_job(connection, job, now_s, cancelled=True)
         return True
@@ -152,6 +189,11 @@ class JobQueue:
             raise InputError(f"offset is {offset} and limit {limit}; use 0 or more, and 1 to {MAX_PAGE}.")
         with self._database.read() as connection:
             return read_results(connection, job_id, offset=offset, limit=limit)
+
+    def written_results(self, job_id: str, offset: int = 0, limit: int = 100) -> list[WrittenResult]:
+        """As `results`, with the JSON of each result as it was stored: nothing reads and writes it again."""
+        with self._database.read() as connection:
+            return read_written_results(connection, job_id, offset=offset, limit=limit)
 
     def depth(self) -> Depth:
         """How many items wait and how many are worked on, in all jobs."""
@@ -182,6 +224,17 @@ class JobQueue:
             # Its last worker died, as all before it did: this item may be what kills them.
             self._end(row.job_id, row.position, row.lease, "failed", error=row.error or _LOST)
 
+    def _give_back(self, claim: Claim, due_s: float, **values: Any) -> bool:
+        return self._update_held(
+            claim,
+            state="queued",
+            due_s=due_s,
+            lease=None,
+            worker=None,
+            attempts=claim.attempt - 1,
+            **values,
+        )
+
     def _update_held(self, claim: Claim, **values: Any) -> bool:
         with self._database.write() as connection:
             held = is_held(claim.job_id, claim.position, claim.lease)
@@ -196,7 +249,7 @@ class JobQueue:
             ended = (
                 update(job_items)
                 .where(is_held(job_id, position, lease))
-                .values(state=state, due_s=None, lease=None, finished_s=now_s, **outcome)
+                .values(state=state, due_s=None, lease=None, finished_s=now_s, held_up_s=None, **outcome)
             )
             if job is None or connection.execute(ended).rowcount == 0:
                 return False

@@ -5,6 +5,7 @@ A change here needs a migration, and `HEAD` names the newest one; tests compare 
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -15,12 +16,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
 from harken.storage.columns import ROW_ID, Json
 
-HEAD = "0001"  # the migration that makes exactly these tables
+HEAD = "0002"  # the newest migration: after it there are exactly these tables
 
 metadata = MetaData(
     naming_convention={
@@ -103,6 +105,8 @@ job_items = Table(
     Column("error", Json),
     Column("started_s", Double),
     Column("finished_s", Double),
+    Column("held_up_s", Double),  # since when an outage keeps it from being worked on; NULL: none does
+    Column("is_paid", Boolean, nullable=False, server_default=false()),  # its audio is off its owner's quota
     Index("job_items_by_state", "job_id", "state"),
     Index(
         "job_items_open",

@@ -29,16 +29,18 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def models(tiny_model: Path) -> list[dict[str, str]]:
-    """A real model, the default one, and `faulty`, whose engine obeys switches."""
+def models(tiny_model: Path) -> list[dict[str, str | bool]]:
+    """A real model, the default one, and `faulty`, whose engine obeys switches and hears requests only."""
     return [
         {"path": str(tiny_model), "name": "tiny"},
-        {"path": str(tiny_model), "name": "faulty", "engine": "faulty"},
+        {"path": str(tiny_model), "name": "faulty", "engine": "faulty", "warm_up": False},
     ]
 
 
 @pytest.fixture(scope="session")
-def shared_server(models: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared_server(
+    models: list[dict[str, str | bool]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("faults")
     with serving(folder, {"MODELS__MODELS": models, **SMALL}) as server:
         server.wait_ready()
@@ -60,7 +62,7 @@ def server(shared_server: ServerProcess) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, models: list[dict[str, str]]) -> Iterator[Start]:
+def start(tmp_path: Path, models: list[dict[str, str | bool]]) -> Iterator[Start]:
     """Starts servers for one test, with the faulty model alone unless `MODELS__MODELS` says more."""
     with ExitStack() as servers:
         count = 0

@@ -46,7 +46,7 @@ def _b64(data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def guarded(models: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def guarded(models: list[dict[str, str | bool]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that believes keys and tokens, and lets in pages of one other origin."""
     settings = {
         "MODELS__MODELS": models[1:],

@@ -1,7 +1,5 @@
 """Uploads that are no audio, or such as would cost more than they are worth: cases 1 to 14."""
 
-import ctypes
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -10,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.serving.faults import sounds
+from tests.serving.faults.canaries import PLAYLISTS, Watch
 from tests.serving.faults.server_process import MIB, PATHS, ServerProcess, check_refusal
 from tests.serving.faults.sounds import noise, recording, wav
 
-IN_ACCESS, IN_OPEN = 0x1, 0x20
-DASH = '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{url}</BaseURL></MPD>'
 NOT_AUDIO, DAMAGED, TOO_SHORT, WRONG = "audio_decode_error", "damaged_audio", "audio_too_short", "wrong_header"
 
 BAD: dict[str, tuple[Callable[[], bytes], int, str, str]] = {
@@ -55,23 +52,13 @@ def test_a_tenth_of_a_second_is_enough(server: ServerProcess, path: str) -> None
     assert server.post(path, wav(noise()[:3200])).status_code == 200
 
 
-LISTS = {
-    "ffconcat by content": ("a.wav", "ffconcat version 1.0\nfile 'secret.wav'\nfile '{canary}'\nfile '{url}'\n"),
-    "ffconcat by name": ("a.ffconcat", "ffconcat version 1.0\nfile '{canary}'\nfile '{url}'\n"),
-    "m3u8 by content": ("a.wav", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{url}\n#EXTINF:5,\n{canary}\n"),
-    "m3u8 by name": ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{url}\n#EXTINF:5,\n{canary}\n"),
-    "DASH": ("a.mpd", DASH),
-    "SDP": ("a.sdp", "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP 0\r\n"),
-}
-
-
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("kind", PLAYLISTS)
 def test_nothing_that_a_playlist_names_is_opened(server: ServerProcess, kind: str, path: str, tmp_path: Path) -> None:
     canaries = [tmp_path / "secret.wav", server.folder / "secret.wav"]  # by its whole path, and beside the server
     for canary in canaries:
         canary.write_bytes(recording())
-    name, text = LISTS[kind]
+    name, text = PLAYLISTS[kind]
     with closing(socket.create_server(("127.0.0.1", 0))) as listener, closing(Watch(canaries)) as watch:
         listener.setblocking(False)
         port = listener.getsockname()[1]
@@ -102,23 +89,3 @@ def test_an_hour_in_a_megabyte_is_beyond_ten_minutes(server: ServerProcess, path
     check_refusal(answer, path, 413, "audio_limit_error")
     assert took_s < 6, "it is not decoded to its end"
     assert server.metric('asr_decode_failures_total{reason="beyond_limits"}') >= 1
-
-
-class Watch:
-    """Whether anybody opened one of the files since the last look (inotify)."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        library = ctypes.CDLL(None, use_errno=True)
-        self._handle = library.inotify_init1(os.O_NONBLOCK)
-        assert self._handle >= 0
-        for path in paths:
-            assert library.inotify_add_watch(self._handle, os.fsencode(path), IN_OPEN | IN_ACCESS) >= 0
-
-    def was_opened(self) -> bool:
-        try:
-            return bool(os.read(self._handle, 4_096))
-        except BlockingIOError:
-            return False
-
-    def close(self) -> None:
-        os.close(self._handle)

@@ -26,7 +26,14 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
         "a negative or huge Content-Length",
         ("test_a_length_that_cannot_be_is_refused_unread", "test_two_lengths_are_refused"),
     ),
-    17: ("10,000 form parts", ("test_ten_thousand_parts_are_refused",)),
+    17: (
+        "10,000 form parts",
+        (
+            "test_ten_thousand_parts_are_refused",
+            "test_ten_thousand_files_in_one_form",
+            "test_thirty_large_forms_at_once",
+        ),
+    ),
     18: ("a slow body", ("test_a_body_that_does_not_come_is_given_up",)),
     19: (
         "missing and unknown parameters",
@@ -76,7 +83,11 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
     30: ("SIGTERM under load", ("test_sigterm_under_load", "test_a_second_sigterm_ends_it_now")),
     31: (
         "a model missing or out of memory at load",
-        ("test_a_model_that_is_missing", "test_a_model_that_does_not_fit_into_memory"),
+        (
+            "test_a_model_that_is_missing",
+            "test_a_model_that_does_not_fit_into_memory",
+            "test_a_model_that_is_gone_is_not_told_by_its_path",
+        ),
     ),
     32: (
         "an exception inside the engine",
@@ -103,7 +114,18 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
         ("test_a_preflight_of_a_stranger_gets_no_leave", "test_a_socket_of_a_strangers_page_is_refused"),
     ),
     37: ("/metrics under 10,000 strings of users", ("test_ten_thousand_strings_of_users_become_no_label",)),
-    38: ("Redis, PostgreSQL or S3 stopped", ("test_a_service_that_is_stopped_holds_up_no_file",)),
+    38: (
+        "Redis, PostgreSQL or S3 stopped",
+        (
+            "test_a_service_that_is_stopped_holds_up_no_file",
+            "test_a_database_that_hangs_holds_up_no_known_key",
+            "test_a_database_that_hangs_does_not_hold_up_the_end",
+            "test_a_redis_that_hangs_holds_up_nobody",
+            "test_a_bucket_that_hangs_holds_up_jobs_alone",
+            "test_a_store_that_is_gone_is_not_told_by_its_path",
+            "test_jobs_outlive_a_store_that_is_away_for_longer_than_their_attempts",
+        ),
+    ),
     39: ("--> in the text of subtitles", ("test_an_arrow_in_the_text_breaks_no_subtitles",)),
     40: (
         "a webhook to a private address, by redirect and by DNS rebinding",

@@ -1,8 +1,12 @@
-"""What the model of the killed workers says."""
+"""A server that takes batches, and what the model of the killed workers says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from tests.serving import route_server
+from tests.serving.jobs.job_stand import ANN, Answers, JobStand, Keys
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,20 @@ def texts(onnx_model: Path, recordings: list[Path]) -> list[str]:
     assert all(found)
     assert len(set(found)) > 4
     return found
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStand]:
+    monkeypatch.setattr(route_server, "OneKey", Keys)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    made = JobStand(spool=spool, service=Answers())
+    yield made
+    assert made.left_over() == []
+    made.database.close()
+
+
+@pytest.fixture
+def client(stand: JobStand) -> Iterator[httpx.Client]:
+    with stand.running() as url, httpx.Client(base_url=url, headers=ANN, timeout=20) as opened:
+        yield opened

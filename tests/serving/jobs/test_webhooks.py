@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harken.core import HarkenError
+from harken.core import HarkenError, RunFailed
 from harken.http.outbound import NotDelivered, Outbound, OutboundSettings
 from harken.serving.jobs.webhooks import MOST_ATTEMPTS, WebhookSender, next_retry_s, signature
 from harken.storage.database import Database
@@ -115,3 +115,27 @@ def test_a_signature_depends_on_time_body_and_secret() -> None:
         signature("t" * 32, b"{}", at_s=1),
     }
     assert len({text.partition("v1=")[2] for text in made}) == 4
+
+
+def test_an_outage_is_logged_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    looks = 0
+
+    class Away(WebhookSender):
+        async def send_next(self) -> bool:
+            nonlocal looks
+            looks += 1
+            if 20 <= looks < 30:
+                return False
+            raise RunFailed("The database is away.")
+
+    async def main() -> None:
+        sender = Away(DeliveryQueue(database), Recorder(), SECRET, poll_s=0.001)
+        running = asyncio.ensure_future(sender.run())
+        while looks < 60:
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["webhooks wait: The database is away."] * 2

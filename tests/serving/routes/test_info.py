@@ -45,6 +45,7 @@ def test_the_root_speaks_to_programs_and_to_people(tmp_path: Path, accept: str |
     if kind == "application/json":
         assert answer.json()["links"]["health"] == f"{url}/health"
         assert "/v1/audio/transcriptions" in answer.json()["usage"]["transcribe_openai"]
+        assert all("Bearer $HARKEN_API_KEY" in line for line in answer.json()["usage"].values())
 
 
 def test_the_page_holds_nothing_of_the_client_unescaped(tmp_path: Path) -> None:

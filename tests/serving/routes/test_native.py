@@ -158,8 +158,9 @@ def test_refused_fields(
 @pytest.mark.parametrize(
     ("request_", "code", "word"),
     [
-        ({"data": {"model": "digits"}}, "missing_parameter", "file is missing"),
-        ({"data": {"file": "sound"}}, "bad_parameter", "file is a text field"),
+        ({"files": {"model": (None, b"digits")}}, "missing_parameter", "file is missing"),
+        ({"files": {"file": (None, b"sound")}}, "bad_parameter", "file is a text field"),
+        ({"data": {"model": "digits"}}, "input_error", "multipart/form-data"),
         ({"files": [("file", b"a"), ("file", b"b")]}, "input_error", "files"),
         ({"files": {"sound": b"a"}}, "unknown_parameter", "'sound'"),
         ({"files": {"model": b"a"}}, "bad_parameter", "model is a file"),

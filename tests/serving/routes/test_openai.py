@@ -221,7 +221,7 @@ def test_several_languages_a_model_cannot_choose_among(stand: Stand, raw: httpx.
 def test_a_missing_file(stand: Stand, raw: httpx.Client) -> None:
     answer = raw.post(TRANSCRIPTIONS, files={"": b""}, data={"model": "digits"})
     assert answer.status_code == 400
-    answer = raw.post(TRANSCRIPTIONS, data={"model": "digits"})
+    answer = raw.post(TRANSCRIPTIONS, files={"model": (None, b"digits")})
     assert answer.json()["error"]["param"] == "file"
     assert answer.json()["error"]["code"] == "missing_required_parameter"
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harken.core import RunFailed
-from harken.serving.parts import Check, NotWorking
+from harken.serving.parts import Check, NotWorking, NotYet
 from harken.serving.routes.readiness import FRESH_S, Readiness
 
 
@@ -121,6 +121,13 @@ def test_a_drivers_words_go_to_the_log_once_a_change(caplog: pytest.LogCaptureFi
         error[0] = ConnectionError("postgresql://user:password@host")
         assert await detail() == "does not answer"
         assert len(caplog.records) == 3
+        error.clear()
+        assert await detail() == "answers"
+        error.append(NotYet("It is being started."))
+        assert await detail() == "It is being started."
+        error.clear()
+        assert await detail() == "answers"
+        assert [record.getMessage() for record in caplog.records][3:] == ["database works again"]
 
     with caplog.at_level(logging.INFO, "harken.serving.routes.readiness"):
         asyncio.run(check())

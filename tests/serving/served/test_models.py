@@ -358,3 +358,27 @@ def test_settings_say_what_is_wrong(tmp_path: Path) -> None:
         ServedModel(path=tmp_path, name="a b")
     with pytest.raises(ValueError, match="do nothing with the routes"):
         ServedModel(path=tmp_path / "routes.yaml", engine="onnx")
+    with pytest.raises(ValueError, match="engine is 'foo'; use one of auto, ctranslate2, onnx, torch"):
+        ServedModel(path=tmp_path, engine="foo")
+
+
+def test_what_fails_again_and_again_is_logged_once(
+    tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with served(tmp_path / "absent", retry_s=0.05) as catalog:
+            await catalog.start()
+            await asyncio.sleep(0.4)
+            shutil.copytree(tiny_model, tmp_path / "absent")
+            for _ in range(500):
+                if catalog.ready().ok:
+                    break
+                await asyncio.sleep(0.02)
+            assert catalog.ready().ok
+
+    with caplog.at_level("INFO", "harken.serving.served.models"):
+        asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if record.name == "harken.serving.served.models"]
+    assert sum("absent does not exist" in line for line in told) == 1
+    assert "(tried again every 0.05 s)" in told[0]
+    assert told[-1].startswith("the model absent was loaded in ")

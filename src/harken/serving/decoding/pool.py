@@ -134,7 +134,7 @@ class DecodePool:
                 if worker is None:
                     continue
                 job = self._next()
-                if job is not None and not self._run(worker, job):
+                if job is not None and not (self._is_there_for(job, worker) and self._run(worker, job)):
                     self._give_back(number)
                     worker = None
         finally:
@@ -170,6 +170,19 @@ class DecodePool:
                 return None
             self._running += 1
             return self._waiting.popleft()
+
+    def _is_there_for(self, job: _Job, worker: WorkerProcess) -> bool:
+        """False where the worker was killed while it had nothing to do: the job waits on, with all of its tries."""
+        if worker.is_alive:
+            return True
+        with self._changed:
+            self._running -= 1
+            if not self._closed:
+                self._waiting.appendleft(job)
+                self._changed.notify()
+                return False
+        _settle(job, error=RunFailed("The server stopped.", hint="Send it again."))
+        return False
 
     def _run(self, worker: WorkerProcess, job: _Job) -> bool:
         """Whether the worker is good for the next one."""

@@ -80,6 +80,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def ask(
         self, job: dict[str, Any], *, time_limit_s: float, is_wanted: Callable[[], bool] = lambda: True
     ) -> dict[str, Any]:

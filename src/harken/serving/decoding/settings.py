@@ -29,7 +29,7 @@ class DecodeSettings(Strict):
 
     workers: int = 2  # processes, of about 60 MB each
     max_waiting: int = 64  # files, beside those that are being decoded
-    shortest_s: float = 0.01
+    shortest_s: float = 0.1
     time_limit_s: float = 120.0
     memory_bytes: int = 512 * MIB
     folder: Path | None = None

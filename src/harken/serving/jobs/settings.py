@@ -19,6 +19,7 @@ class JobSettings(Strict):
     lease_s: float = 60.0  # a worker that is not heard of for so long has lost its file to another
     poll_s: float = 1.0
     keep_s: float = 7 * 86_400.0  # of a finished job and its files
+    outage_s: float = 6 * 3_600.0  # so long a file waits for the store or a model before that counts as its failure
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= 64:
@@ -30,6 +31,8 @@ class JobSettings(Strict):
         for name in ("lease_s", "poll_s", "keep_s"):
             if not 0 < getattr(self, name) < 1e9:
                 raise ValueError(f"{name} is {getattr(self, name)}; use seconds above 0")
+        if not 0 <= self.outage_s < 1e9:
+            raise ValueError(f"outage_s is {self.outage_s}; use seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class WebhookSender:
     ) -> None:
         self._deliveries, self._outbound, self._secret, self._clock = deliveries, outbound, secret, clock
         self._poll_s = poll_s
+        self._waits = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -53,9 +54,11 @@ class WebhookSender:
         while True:
             try:
                 sent = await self.send_next()
+                self._waits = False
             except HarkenError as err:
-                logger.warning("webhooks wait: %s", err)
-                sent = False
+                if not self._waits:  # once an outage, not at every look
+                    logger.warning("webhooks wait: %s", err)
+                self._waits, sent = True, False
             except Exception:  # one message must not end those of all others
                 logger.exception("webhooks wait")
                 sent = False
@@ -64,7 +67,7 @@ class WebhookSender:
 
     async def send_next(self) -> bool:
         """Send one message, or note why it did not arrive; False when none is due."""
-        delivery = await asyncio.to_thread(self._deliveries.claim, lease_s=LEASE_S)
+        delivery = await self._deliveries.calls.run(self._deliveries.claim, lease_s=LEASE_S)
         if delivery is None:
             return False
         body = delivery.body.encode()
@@ -81,9 +84,9 @@ class WebhookSender:
                 logger.exception("webhook of job %s", delivery.job_id)
             retry_in_s = None if isinstance(err, RefusedAddress) else next_retry_s(delivery)
             logger.warning("webhook of job %s, attempt %d: %s", delivery.job_id, delivery.attempt, err)
-            await asyncio.to_thread(self._deliveries.failed, delivery, str(err), retry_in_s=retry_in_s)
+            await self._deliveries.calls.run(self._deliveries.failed, delivery, str(err), retry_in_s=retry_in_s)
         else:
-            await asyncio.to_thread(self._deliveries.done, delivery)
+            await self._deliveries.calls.run(self._deliveries.done, delivery)
         return True
 
 

@@ -11,8 +11,10 @@ REFUSALS: Mapping[int, str] = {
     403: "The credentials are not for this.",
     404: "There is no such model.",
     408: "The body came too slowly.",
+    409: "The same is being done already.",
     413: "The body is too large, or the audio too long.",
     415: "The file is not audio in a known format.",
+    422: "What is named cannot be used.",
     429: "More than this caller may ask for; Retry-After says when to come again.",
     500: "The server failed; its log has the cause under the request id.",
     503: "Not now: the queue is full, the server is shutting down or a part is missing.",
@@ -23,16 +25,23 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def refusals(*statuses: int, shape: type = ErrorView, example: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route for these statuses and those of authentication, 500 and 503."""
+def refusals(
+    *statuses: int, shape: type = ErrorView, example: Mapping[str, Any], told: Mapping[int, str] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route for these statuses and those of authentication, 500 and 503. `told` has descriptions
+    of its own.
+    """
+    descriptions = {**REFUSALS, **(told or {})}
     wait = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
     found: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, *AUTHENTICATION, 500, 503}):
-        found[status] = {"model": shape, "description": REFUSALS[status]}
+        found[status] = {"model": shape, "description": descriptions[status]}
         if status == 400:
             found[status]["content"] = {"application/json": {"example": dict(example)}}
-        if status == 429:
+        if status in (429, 503):
             found[status]["headers"] = wait
+        if status == 401:
+            found[status]["headers"] = {"WWW-Authenticate": {"description": "How to.", "schema": {"type": "string"}}}
     return found
 
 

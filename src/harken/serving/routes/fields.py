@@ -137,7 +137,7 @@ def quoted(value: str) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """Without NUL, which databases refuse, and without the halves of characters that some charsets can smuggle in."""
+    """Without NUL, which databases refuse, and without the halves of characters that JSON can hold."""
     return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
 
 

@@ -119,7 +119,7 @@ def _prefers_html(accept: str) -> bool:
 
 def _about(request: Request) -> AboutView:
     url = str(request.base_url).rstrip("/")
-    key = '-H "Authorization: Bearer $HARKEN_KEY"'
+    key = '-H "Authorization: Bearer $HARKEN_API_KEY"'
     return AboutView(
         name="Harken",
         description="A speech recognition server that the clients of OpenAI, Deepgram and vosk speak to.",

@@ -74,7 +74,7 @@ class Asked:
     },
 )
 async def transcribe(request: Request, principal: Annotated[Principal, Depends(requires("transcribe"))]) -> Response:
-    """The file goes up as a form part and is not kept. A client that leaves gives up its place in the queue."""
+    """The file goes up as a form part. A client that leaves gives up its place in the queue."""
     parts = parts_of(request)
     async with recorded(request, principal) as record, received_form(request, parts.spool) as form:
         refuse_query(request)
@@ -82,7 +82,7 @@ async def transcribe(request: Request, principal: Annotated[Principal, Depends(r
         asked = _asked(form.fields)
         parts.catalog.find(asked.options.model)
         record.details["format"] = asked.format
-        audio = await form.save("file")
+        audio = form.path("file")
         result = await while_connected(request, record.transcribed(audio, asked.options))
         # In a thread: hours of speech are tens of thousands of words.
         return await asyncio.to_thread(_response, result, asked, record.request_id)

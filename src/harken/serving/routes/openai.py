@@ -102,7 +102,7 @@ async def _answer(
         form.only(texts, "file")
         asked = ask(form.fields, parts.catalog.find)
         record.details |= {"format": asked.response_format, "task": asked.options.task}
-        audio = await form.save("file")
+        audio = form.path("file")
         work = WatchedWork(request.receive, record.transcribed(audio, asked.options))
         await stack.enter_async_context(work)
         headers = {UNUSED_HEADER: ", ".join(asked.unused)} if asked.unused else {}

@@ -9,7 +9,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from harken.core import HarkenError
-from harken.serving.parts import Check, NotWorking
+from harken.serving.parts import Check, NotWorking, NotYet
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Readiness:
         return CheckView(ok=ok, required=check.required, detail=detail, ms=ms)
 
     def _failed(self, name: str, error: Exception) -> None:
-        if name not in self._failing:
+        if name not in self._failing and not isinstance(error, NotYet):
             self._failing.add(name)
             trace = None if isinstance(error, HarkenError | TimeoutError) else error
             log.warning("%s does not work: %s", name, error, exc_info=trace)

@@ -16,7 +16,11 @@ from harken.http.metrics import CLIENT_LEFT
 from harken.http.request_ids import request_id_of
 from harken.serving.contract import TranscribeOptions, Transcription
 from harken.serving.parts import ServerParts, parts_of
+from harken.serving.retention import Taken
 from harken.storage.audit import RequestRow
+from harken.storage.request_audio import RequestFacts
+
+FIRST_ERROR = 400  # statuses from here on are errors
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class Record:
     status: int = 200
     results: list[Transcription] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
+    _taken: list[tuple[Taken, Transcription]] = field(default_factory=list)
 
     async def transcribed(self, audio: Path, options: TranscribeOptions) -> Transcription:
         """The service's transcription, charged to the caller. Raises RateExceeded when it does not fit their day."""
@@ -39,7 +44,34 @@ class Record:
 
         result = await self.parts.transcription.transcribe(audio, options, admit=charge, owner=self.principal.id)
         self.results.append(result)
+        taken = None if self.parts.keeper is None else self.parts.keeper.take(audio)
+        if taken is not None:
+            self._taken.append((taken, result))
         return result
+
+    def settle(self) -> None:
+        """Has the audio kept where it was answered and the server keeps any, at the end of the request."""
+        keeper, taken, self._taken = self.parts.keeper, self._taken, []
+        if keeper is None or not taken:
+            return
+        if self.status >= FIRST_ERROR:
+            for upload, _ in taken:
+                keeper.drop(upload)
+            return
+        self.details["kept_files"] = str(len(taken))
+        for upload, result in taken:
+            keeper.keep(upload, self._facts(result))
+
+    def _facts(self, result: Transcription) -> RequestFacts:
+        return RequestFacts(
+            request_id=self.request_id,
+            principal=self.principal.id,
+            route=self.route,
+            model=result.model,
+            duration_s=result.transcript.duration_s,
+            at_s=time.time(),
+            text=result.transcript.text,
+        )
 
     def failed(self, error: BaseException, request: Request) -> None:
         if isinstance(error, ClientDisconnect | asyncio.CancelledError):
@@ -65,6 +97,7 @@ async def recorded(request: Request, principal: Principal) -> AsyncIterator[Reco
         record.failed(err, request)
         raise
     finally:
+        record.settle()
         with anyio.CancelScope(shield=True):
             await record.parts.audit(_row(record, time.perf_counter() - began_s))
 

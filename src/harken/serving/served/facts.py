@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from harken.core import HarkenError, MissingPart, Recognizer, dump_settings
 from harken.core.machine import usable_cores
@@ -19,6 +21,7 @@ from harken.models.description import ModelDescription, read_description
 from harken.models.overview import DESCRIPTION, WEIGHTS, evaluations_of, main_evaluation
 from harken.serving.served.settings import ServedModel
 
+_Answer = TypeVar("_Answer")
 _WHISPER = "whisper"
 _OVERHEAD = 1.2  # of a model in memory, beside its weights
 _ONE_THREAD_BYTES = 64 << 20  # weights of a model whose forward pass does not gain from a second thread
@@ -139,9 +142,11 @@ def served_settings(model: ServedModel) -> EngineConfig:
 def load_served(model: ServedModel) -> Recognizer:
     """The recognizer. Raises MissingPart whatever is wrong: to whoever asks for the model, it is not there."""
     try:
-        if model.is_routes:
-            return LanguageRouter.load(model.path)
-        return load(model.path, engine=model.engine, config=served_settings(model))
+        recognizer = _loaded(model)
+        if model.warm_up:
+            noise = np.random.default_rng(0).normal(0, 0.01, recognizer.sample_rate_hz)
+            recognizer.transcribe(noise.astype(np.float32))
+        return recognizer
     except HarkenError as err:
         raise unavailable(model.shown_name, err) from err
     except MemoryError as err:
@@ -150,6 +155,22 @@ def load_served(model: ServedModel) -> Recognizer:
         ) from err
     except Exception as err:  # engines and their libraries may raise anything while they load
         raise MissingPart(f"The model {model.shown_name} cannot be loaded ({type(err).__name__}: {err}).") from err
+
+
+def _loaded(model: ServedModel) -> Recognizer:
+    if model.is_routes:
+        return LanguageRouter.load(model.path)
+    return load(model.path, engine=model.engine, config=served_settings(model))
+
+
+def asked(read: Callable[[ServedModel], _Answer], model: ServedModel) -> _Answer:
+    """What `read` says of a model. Raises MissingPart for what is wrong with its folder."""
+    try:
+        return read(model)
+    except HarkenError as err:
+        raise unavailable(model.shown_name, err) from err
+    except OSError as err:
+        raise MissingPart(f"The model {model.shown_name} is not available: {err.strerror}.") from err
 
 
 def unavailable(name: str, error: HarkenError) -> MissingPart:

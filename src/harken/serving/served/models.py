@@ -7,22 +7,22 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from harken.core import HarkenError, MissingPart, Recognizer
+from harken.core import MissingPart, Recognizer
 from harken.http.errors import Overloaded
 from harken.serving.contract import ModelInfo, TranscribeOptions
-from harken.serving.errors import UnknownModel
+from harken.serving.errors import SwapUnderWay, UnknownModel
 from harken.serving.metrics import ServerMetrics
-from harken.serving.served.facts import ModelFacts, identity_of, load_served, read_facts, unavailable
+from harken.serving.priorities import in_own_thread
+from harken.serving.served.facts import ModelFacts, asked, identity_of, load_served, read_facts
 from harken.serving.served.memory import resident_bytes, usual_budget
 from harken.serving.served.settings import DEFAULT_NAMES, ModelsSettings, ServedModel
 from harken.serving.served.slot import Held, Slot
 from harken.serving.served.variants import Variants
 
 logger = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class ServedModels:
         if slot.identity is not None:
             return slot.identity
         model = slot.model
-        found = await asyncio.to_thread(_asked, identity_of, model)
+        found = await asyncio.to_thread(asked, identity_of, model)
         if slot.model is model:
             slot.identity = found
         return found
@@ -127,15 +127,14 @@ class ServedModels:
                 recognizer = await asyncio.to_thread(held.variants.make, options)
             yield Lease(name=slot.name, recognizer=recognizer, identity=held.identity)
 
-    async def swap(self, name: str, folder: Path) -> None:
-        """Puts another model behind a name, once it is loaded. Who works with the old one finishes with it.
-
-        Raises UnknownModel, MissingPart where the new one cannot be loaded: the old one then stays.
-        """
+    async def swap(self, name: str, folder: Path) -> ModelInfo:
+        """See `ModelCatalog.swap`. The new model has the engine and the settings of the old one."""
         slot = self._slot(name)
+        if slot.swapping.locked():
+            raise SwapUnderWay(f"The model {slot.name} is being exchanged already.", hint="Wait for that to end.")
         async with slot.swapping, self._loads:
             model = replace(slot.model, path=folder, name=slot.name)
-            facts = await asyncio.to_thread(_asked, read_facts, model)
+            facts = await asyncio.to_thread(asked, read_facts, model)
             held = await self._loaded(model, facts, keep=slot)
             if slot.held is not None:
                 self._retire(slot.held)
@@ -143,6 +142,7 @@ class ServedModels:
             slot.failure, slot.was_loaded = None, True
         self._metrics.set_wer(slot.name, facts.wer)
         self._tell()
+        return slot.info()
 
     def _slot(self, name: str) -> Slot:
         known = self._names.get(name)
@@ -152,7 +152,7 @@ class ServedModels:
 
     def _describe(self, slot: Slot) -> None:
         try:
-            slot.facts = _asked(read_facts, slot.model)
+            slot.facts = asked(read_facts, slot.model)
             self._metrics.set_wer(slot.name, slot.facts.wer)
         except MissingPart as err:
             self._failed(slot, err)
@@ -160,7 +160,7 @@ class ServedModels:
     async def _describe_again(self, slot: Slot) -> None:
         model = slot.model
         try:
-            facts = await asyncio.to_thread(_asked, read_facts, model)
+            facts = await asyncio.to_thread(asked, read_facts, model)
             if slot.facts is None and slot.model is model:  # neither loaded nor swapped meanwhile
                 slot.facts, slot.failure = facts, None
                 self._metrics.set_wer(slot.name, facts.wer)
@@ -170,7 +170,8 @@ class ServedModels:
             slot.describing = None
 
     def _failed(self, slot: Slot, error: MissingPart) -> None:
-        logger.error("%s", error)
+        if str(slot.failure) != str(error):  # once, however often it is tried again
+            logger.error("%s (tried again every %g s)", error, self.settings.retry_s)
         slot.failure, slot.retry_at_s = error, self._clock() + self.settings.retry_s
 
     async def _in_memory(self, slot: Slot) -> Held:
@@ -201,12 +202,13 @@ class ServedModels:
             slot.loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have no waiter
 
     async def _load(self, slot: Slot) -> None:
+        began_s = self._clock()
         try:
             async with self._loads:
                 if slot.held is not None:  # swapped in meanwhile
                     return
                 model = slot.model
-                slot.facts = await asyncio.to_thread(_asked, read_facts, model)
+                slot.facts = await asyncio.to_thread(asked, read_facts, model)
                 slot.held = await self._loaded(model, slot.facts, keep=slot)
                 slot.identity, slot.failure, slot.was_loaded = slot.held.identity, None, True
         except MissingPart as err:
@@ -214,14 +216,15 @@ class ServedModels:
             raise
         finally:
             slot.loading = None
+        logger.info("the model %s was loaded in %.1f s", slot.name, self._clock() - began_s)
         self._metrics.set_wer(slot.name, slot.facts.wer)
         self._tell()
 
     async def _loaded(self, model: ServedModel, facts: ModelFacts, *, keep: Slot) -> Held:
         await self._make_room(facts.memory_bytes, model.shown_name, keep)
-        identity = await asyncio.to_thread(_asked, identity_of, model)
+        identity = await asyncio.to_thread(asked, identity_of, model)
         before = resident_bytes()
-        recognizer = await asyncio.to_thread(load_served, model)
+        recognizer = await in_own_thread(partial(load_served, model))
         return Held(
             recognizer=recognizer,
             variants=Variants(recognizer, languages=facts.languages, most=self.settings.variants),
@@ -294,10 +297,3 @@ class ServedModels:
 
     def _tell(self) -> None:
         self._metrics.set_models_loaded(sum(slot.held is not None for slot in self._slots.values()))
-
-
-def _asked(read: Callable[[ServedModel], _Answer], model: ServedModel) -> _Answer:
-    try:
-        return read(model)
-    except HarkenError as err:
-        raise unavailable(model.shown_name, err) from err

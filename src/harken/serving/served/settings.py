@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harken.core import Strict
+from harken.core.plugins import plugin_names
 from harken.inference.config import EngineConfig
 from harken.serving.contract import DEFAULT_MODEL
 
@@ -34,8 +35,12 @@ class ServedModel(Strict):
     name: str | None = None
     engine: str = "auto"
     settings: EngineConfig = field(default_factory=EngineConfig)
+    warm_up: bool = True  # hear a second of noise before the first request, which would take longer than those after it
 
     def __post_init__(self) -> None:
+        known = ("auto", *plugin_names("harken.engines"))
+        if self.engine not in known:
+            raise ValueError(f"engine is {self.engine!r}; use one of {', '.join(known)}")
         if _NAME.fullmatch(self.shown_name) is None:
             raise ValueError(f"name is {self.shown_name!r}; use letters, digits and . _ : / @ + -, 100 at most")
         if self.is_routes and (self.engine != "auto" or self.settings != EngineConfig()):
@@ -67,6 +72,7 @@ class ModelsSettings(Strict):
 
     models: tuple[ServedModel, ...]
     aliases: dict[str, str] = field(default_factory=dict)  # further names of models
+    folders: tuple[Path, ...] = ()  # in which models that are put in the place of others may lie; empty: nowhere
     memory_bytes: int | None = None  # None: 80 % of what is free when the first one is loaded
     idle_s: float | None = 900.0  # None: never
     retry_s: float = 10.0  # a load that failed is tried again no sooner
