@@ -15,7 +15,7 @@ from harken.core import MissingPart
 from harken.http.drain import Drain
 from harken.serving.app import create_app
 from harken.serving.background import background
-from harken.serving.priorities import keep_still, short_turns
+from harken.serving.garbage import keep_still
 from harken.serving.protocols import bounded_protocols
 from harken.serving.settings import ServeSettings
 from harken.serving.tls import tls_context
@@ -36,7 +36,7 @@ def serve(settings: ServeSettings, *, on_ready: Callable[[str], None] | None = N
     """
     app = create_app(settings)
     _allow_files(settings.connections.connections)
-    with short_turns(), _listening(settings) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _listening(settings) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(app, settings, listener, on_ready))
 
 

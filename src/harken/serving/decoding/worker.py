@@ -25,7 +25,6 @@ from harken.core import HarkenError, Waveform
 from harken.core.units import seconds_to_samples
 from harken.serving.decoding.decoded import HEADER_BYTES, write_samples
 from harken.serving.decoding.errors import AudioTooShort, DamagedAudio, DecodingFailed, WrongHeader
-from harken.serving.priorities import give_way
 
 ERRORS: dict[str, type[AudioDecodeError]] = {
     kind.__name__: kind
@@ -41,7 +40,6 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def main() -> None:
-    give_way()
     jobs, results = _private_streams()
     settings = json.loads(jobs.readline())
     _warm_up()

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
-from harken.serving.priorities import give_way
 from harken.serving.scheduling.stream_load import StreamLoad
 
 
@@ -29,7 +28,7 @@ class Turns:
     """A round of members. No member works twice at a time, and none waits for more than one turn of each other."""
 
     def __init__(self, *, threads: int, load: StreamLoad) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="live", initializer=give_way)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="live")
         self._threads, self._load = threads, load
         self._waiting: dict[Member, None] = {}  # in order
         self._working: set[Member] = set()

@@ -12,7 +12,6 @@ from harken.serving.contract import Priority
 from harken.serving.decoding.decoded import DecodedAudio
 from harken.serving.errors import QueueFull
 from harken.serving.metrics import ServerMetrics
-from harken.serving.priorities import give_way
 from harken.serving.scheduling.batching import in_order, is_full, next_batch
 from harken.serving.scheduling.pace import max_wait_s, passes_at_once
 from harken.serving.scheduling.passes import hear_together
@@ -189,7 +188,6 @@ class ModelQueue:
             thread.start()
 
     def _hear_short(self) -> None:
-        give_way()
         while self._wait_for(self._short):
             self._load.wait_quiet(self.settings.stream_wait_s)
             batch = self._take(self._short, self._collected)
@@ -197,7 +195,6 @@ class ModelQueue:
                 self._hear(batch, self._check_of(batch))
 
     def _hear_long(self) -> None:
-        give_way()
         while self._wait_for(self._long):
             batch = self._take(self._long, lambda: in_order(self._long, self.settings)[:1])
             if batch:

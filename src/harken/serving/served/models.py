@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from harken.core import MissingPart, Recognizer
@@ -15,7 +14,6 @@ from harken.http.errors import Overloaded
 from harken.serving.contract import ModelInfo, TranscribeOptions
 from harken.serving.errors import SwapUnderWay, UnknownModel
 from harken.serving.metrics import ServerMetrics
-from harken.serving.priorities import in_own_thread
 from harken.serving.served.facts import ModelFacts, asked, identity_of, load_served, read_facts
 from harken.serving.served.memory import resident_bytes, usual_budget
 from harken.serving.served.settings import DEFAULT_NAMES, ModelsSettings, ServedModel
@@ -224,7 +222,7 @@ class ServedModels:
         await self._make_room(facts.memory_bytes, model.shown_name, keep)
         identity = await asyncio.to_thread(asked, identity_of, model)
         before = resident_bytes()
-        recognizer = await in_own_thread(partial(load_served, model))
+        recognizer = await asyncio.to_thread(load_served, model)
         return Held(
             recognizer=recognizer,
             variants=Variants(recognizer, languages=facts.languages, most=self.settings.variants),
