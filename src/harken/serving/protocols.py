@@ -17,7 +17,8 @@ from harken.serving.tls import TlsEntrance
 
 _MOST_HEADERS = 100  # of a request, with those after a chunked body
 _MOST_PIPELINED = 16  # requests that wait for the answer to one before them
-_HTTP_SLICE_BYTES = 16_384  # what a parser gets at once
+_HEADER_SLICE_BYTES = 16_384  # what a parser gets at once, so that it stops soon where headers are too many
+_BODY_SLICE_BYTES = 262_144  # the same within a body, which has bounds of its own
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -54,8 +55,11 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._awaits_headers:
             self._expect_headers()
-        for start in range(0, len(data), _HTTP_SLICE_BYTES):
-            piece = data[start : start + _HTTP_SLICE_BYTES]
+        start = 0
+        while start < len(data):
+            size = _HEADER_SLICE_BYTES if self._awaits_headers else _BODY_SLICE_BYTES
+            piece = data[start : start + size]
+            start += size
             before = self._progress
             super().data_received(piece)
             if self._lingers or self.transport.is_closing() or self.transport.get_protocol() is not self:

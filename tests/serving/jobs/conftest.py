@@ -7,6 +7,11 @@ import httpx
 import pytest
 from tests.serving import route_server
 from tests.serving.jobs.job_stand import ANN, Answers, JobStand, Keys
+from tests.serving.jobs.worker_bench import Bench
+
+from harken.storage.blobs import BlobStore
+from harken.storage.database import Database
+from harken.storage.jobs import JobQueue
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +41,10 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStand]
 def client(stand: JobStand) -> Iterator[httpx.Client]:
     with stand.running() as url, httpx.Client(base_url=url, headers=ANN, timeout=20) as opened:
         yield opened
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = Database.open(f"sqlite:///{tmp_path}/jobs.db")
+    yield Bench(tmp_path, JobQueue(database), BlobStore.open((tmp_path / "store").as_uri()))
+    database.close()

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harken.core import HarkenError, InputError, MissingPart, RunFailed, ServiceRefused
+from harken.core import HarkenError, InputError, MissingPart, RunFailed
 from harken.http.error_responses import told_of
 from harken.http.errors import Overloaded, RateExceeded, code_of
 from harken.serving.contract import Admit, Priority, Transcription, TranscriptionService
@@ -251,7 +251,7 @@ def _is_outage(error: Exception) -> bool:
     """Whether something that every file needs is away: the store, the database, a model, memory, room on the disk."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return isinstance(error, MissingPart | MemoryError | ServiceRefused) and not isinstance(error, RateExceeded)
+    return isinstance(error, MissingPart | MemoryError | Overloaded) and not isinstance(error, RateExceeded)
 
 
 def _delay_s(waited_s: float, longest_s: float) -> float:

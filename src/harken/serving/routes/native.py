@@ -1,6 +1,5 @@
 """`POST /transcribe`: a file, and what is said in it."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,6 +16,7 @@ from harken.serving.routes.documents import FILE_FIELD, multipart, refusals, tex
 from harken.serving.routes.fields import LONGEST_PROMPT, BadParameter, Fields, UnknownParameter
 from harken.serving.routes.records import recorded
 from harken.serving.routes.uploads import received_form
+from harken.serving.routes.written import written
 from harken.serving.shapes.native import TranscriptionView, transcription_view
 
 FIELDS = ("language_hint", "model", "format", "word_times", "hotwords", "prompt", "temperature")
@@ -84,8 +84,7 @@ async def transcribe(request: Request, principal: Annotated[Principal, Depends(r
         record.details["format"] = asked.format
         audio = form.path("file")
         result = await while_connected(request, record.transcribed(audio, asked.options))
-        # In a thread: hours of speech are tens of thousands of words.
-        return await asyncio.to_thread(_response, result, asked, record.request_id)
+        return await written(_response, result, asked, record.request_id)
 
 
 def refuse_query(request: Request) -> None:

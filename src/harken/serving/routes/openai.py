@@ -1,6 +1,5 @@
 """OpenAI's transcription API: its packages work here unmodified, with another base URL."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
@@ -35,6 +34,7 @@ from harken.serving.routes.openai_parameters import (
 )
 from harken.serving.routes.records import recorded
 from harken.serving.routes.uploads import received_form
+from harken.serving.routes.written import written
 from harken.serving.shapes.openai import Model, ModelList, brief, model_view, verbose
 
 # How long a request for a stream is watched before its answer begins: what goes wrong in this time has a status of its
@@ -107,7 +107,7 @@ async def _answer(
         await stack.enter_async_context(work)
         headers = {UNUSED_HEADER: ", ".join(asked.unused)} if asked.unused else {}
         if not asked.stream:
-            return await asyncio.to_thread(_response, await work.result(), asked, headers)
+            return await written(_response, await work.result(), asked, headers)
         if await work.over(within_s=STATUS_S):
             await work.result()
         return EventStream(work, stack.pop_all(), headers)
