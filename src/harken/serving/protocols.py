@@ -18,7 +18,7 @@ from harken.serving.tls import TlsEntrance
 _MOST_HEADERS = 100  # of a request, with those after a chunked body
 _MOST_PIPELINED = 16  # requests that wait for the answer to one before them
 _HEADER_SLICE_BYTES = 16_384  # what a parser gets at once, so that it stops soon where headers are too many
-_BODY_SLICE_BYTES = 262_144  # the same within a body, which has bounds of its own
+_BODY_SLICE_BYTES = 65_536  # the same within a body, after which trailers may come
 
 
 class HttpProtocol(HttpToolsProtocol):

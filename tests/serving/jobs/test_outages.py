@@ -12,14 +12,12 @@ from tests.serving.jobs.worker_bench import Bench, run, until
 from tests.serving.route_server import RESULT
 
 from harken.core import MissingPart
-from harken.http.errors import Unavailable
 from harken.serving.contract import TranscribeOptions, Transcription
 from harken.serving.jobs.work import KIND
 from harken.serving.jobs.worker import _delay_s
 
 OUTAGES = [
     MissingPart("The file store s3://inner/bucket cannot be used."),
-    Unavailable("away", retry_after_s=5.0),
     MemoryError(),
     OSError(errno.ENOSPC, "No space left on device"),
 ]

@@ -251,7 +251,7 @@ def _is_outage(error: Exception) -> bool:
     """Whether something that every file needs is away: the store, the database, a model, memory, room on the disk."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return isinstance(error, MissingPart | MemoryError | Overloaded) and not isinstance(error, RateExceeded)
+    return isinstance(error, MissingPart | MemoryError)
 
 
 def _delay_s(waited_s: float, longest_s: float) -> float:
