@@ -155,7 +155,9 @@ def _export_onnx(folder: Path) -> None:
     front = loaded.model.front_products
     quantize_dynamic(source, target, front=front)
     add_metadata(target, dict(open_session(source, device="cpu").get_modelmeta().custom_metadata_map))
-    entry: Mapping[str, Any] = {"sha256": sha256_file(target), "precision": "int8", "parity": None}
+    entry: Mapping[str, Any] = {
+        "sha256": sha256_file(target), "precision": "int8", "parity": None, "quantization": {"method": "dynamic"},
+    }  # fmt: skip
     add_to_record(folder, ONNX, {target.name: dict(entry)}, identity=identity_of(folder))
     extractor = FeatureExtractor(loaded.features)
     calibration = [extractor(waveform) for waveform in read_audio(paths[2:])]
