@@ -222,14 +222,14 @@ def test_a_client_sees_the_413_while_it_still_sends(build: Build, serve: Serve) 
 
 
 def test_a_slow_client_is_cut_off_and_no_other_waits(build: Build, serve: Serve) -> None:
-    service = build(bodies=BodySettings(idle_s=0.3))
+    service = build(bodies=BodySettings(idle_s=2.0))
     with serve(service.app) as port:
         slow = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(20)]
         for connection in slow:
             connection.sendall(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nxx")
         began_s = time.perf_counter()
         assert httpx.post(f"http://127.0.0.1:{port}/body", content=b"12345").json() == 5
-        assert time.perf_counter() - began_s < 0.3
+        assert time.perf_counter() - began_s < 1.9
         for connection in slow:
             answer = b""
             while part := connection.recv(65_536):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from harken.core import Utterance, apply_overrides, parse_settings
 from harken.data.manifest import read_manifest, write_manifest
@@ -112,7 +114,9 @@ def plain_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """A run's picture takes as long as these trainings. It is drawn for tests that ask for `real_picture`."""
 
     def write(history: History, path: Path, *, title: str) -> None:
-        path.write_bytes(f"{title} {len(history.train)} {len(history.evaluations)}".encode())
+        notes = PngInfo()
+        notes.add_text("drawn", f"{title} {len(history.train)} {len(history.evaluations)}")
+        Image.new("L", (1, 1)).save(path, format="PNG", pnginfo=notes)
 
     if "real_picture" not in request.fixturenames:
         monkeypatch.setattr(training_run, "draw_history", write)

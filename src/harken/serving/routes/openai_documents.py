@@ -38,7 +38,9 @@ TRANSCRIPT_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {
             "text/plain": {"schema": {"type": "string"}},
             "text/vtt": {"schema": {"type": "string"}},
-            "text/event-stream": {"schema": {"type": "string", "description": _EVENTS}},
+            "text/event-stream": {
+                "schema": {"description": _EVENTS}
+            },  # a type would be that of each event, not of the body
         },
     }
 }
