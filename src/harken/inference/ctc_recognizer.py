@@ -127,7 +127,7 @@ class CtcRecognizer:
         limit = seconds_to_samples(self.at_once_s, sample_rate_hz=self.sample_rate_hz)
         batches = [
             [short[place] for place in places]
-            for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit, at_a_time=self.parallel)
+            for places in batches_by_length([len(waveforms[i]) for i in short], limit=limit)
         ]
         found = self._scores_of_batches([[waveforms[i] for i in indices] for indices in batches])
         for indices, scores_of in zip(batches, found, strict=True):
